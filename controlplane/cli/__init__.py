@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tidegate command: a client of the REST API, and the commands that run a server."""
