@@ -1,0 +1,499 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables, as SQLAlchemy maps them. The migrations make them; a test holds the two together.
+
+Every time is an aware UTC datetime. JSON columns hold what is read whole and never searched into. A column
+named `*_cipher` holds what the vault encrypted; nothing else in here is secret.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """SQLite forgets time zones: write UTC, read aware."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse a naive time: whose it would be is a guess."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime cannot be stored")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give SQLite's naive times their zone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """The declarative base: names constraints so that migrations can name them too."""
+
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {
+        datetime: UtcDateTime,
+        dict[str, Any]: JSON,
+        list[Any]: JSON,
+        list[str]: JSON,
+        str: String(255),
+    }
+
+
+def _pk() -> Mapped[str]:
+    return mapped_column(String(40), primary_key=True)
+
+
+# --- people and access ---------------------------------------------------------------------------------------
+
+
+class Team(Base):
+    """Projects belong to teams; a binding on a team reaches all its projects."""
+
+    __tablename__ = "teams"
+    id: Mapped[str] = _pk()
+    name: Mapped[str] = mapped_column(unique=True)
+    created_at: Mapped[datetime]
+
+
+class Project(Base):
+    """The scope of almost everything. `policy` overrides rows of the approval matrix."""
+
+    __tablename__ = "projects"
+    id: Mapped[str] = _pk()
+    name: Mapped[str] = mapped_column(unique=True)
+    description: Mapped[str] = mapped_column(Text, default="")
+    team_id: Mapped[str | None] = mapped_column(ForeignKey("teams.id"), index=True)
+    policy: Mapped[list[Any]] = mapped_column(default=list)
+    created_at: Mapped[datetime]
+
+
+class User(Base):
+    """A person (or a machine account). Without a password hash, tokens are the only way in."""
+
+    __tablename__ = "users"
+    id: Mapped[str] = _pk()
+    name: Mapped[str] = mapped_column(unique=True)
+    display_name: Mapped[str] = mapped_column(default="")
+    password_hash: Mapped[str | None] = mapped_column(Text)
+    is_disabled: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[datetime]
+
+
+class Token(Base):
+    """An API token: the prefix is shown, the rest is kept as a SHA-256. `scopes` narrows, never widens."""
+
+    __tablename__ = "tokens"
+    id: Mapped[str] = _pk()
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id"), index=True)
+    name: Mapped[str]
+    prefix: Mapped[str] = mapped_column(String(16), unique=True)
+    secret_hash: Mapped[str] = mapped_column(String(64))
+    scopes: Mapped[list[str] | None]
+    source: Mapped[str] = mapped_column(String(16), default="api")
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+
+class Binding(Base):
+    """(user or token, role, scope). `scope_id` is '' for the global scope, so that uniqueness holds."""
+
+    __tablename__ = "bindings"
+    __table_args__ = (UniqueConstraint("subject_type", "subject_id", "role", "scope_type", "scope_id"),)
+    id: Mapped[str] = _pk()
+    subject_type: Mapped[str] = mapped_column(String(16))
+    subject_id: Mapped[str] = mapped_column(String(40), index=True)
+    role: Mapped[str] = mapped_column(String(32))
+    scope_type: Mapped[str] = mapped_column(String(16))
+    scope_id: Mapped[str] = mapped_column(String(40), default="")
+    created_at: Mapped[datetime]
+
+
+# --- where releases go ---------------------------------------------------------------------------------------
+
+
+class Host(Base):
+    """A machine reached over SSH. `host_key` is used only once `host_key_status` is `pinned`."""
+
+    __tablename__ = "hosts"
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
+    id: Mapped[str] = _pk()
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    name: Mapped[str] = mapped_column(String(63))
+    address: Mapped[str]
+    port: Mapped[int] = mapped_column(default=22)
+    user: Mapped[str]
+    become: Mapped[bool] = mapped_column(default=False)
+    jump_host_id: Mapped[str | None] = mapped_column(ForeignKey("hosts.id"))
+    host_key: Mapped[str | None] = mapped_column(Text)
+    host_key_fingerprint: Mapped[str | None]
+    host_key_status: Mapped[str] = mapped_column(String(16), default="unknown")
+    private_key_cipher: Mapped[bytes | None] = mapped_column(LargeBinary)
+    password_cipher: Mapped[bytes | None] = mapped_column(LargeBinary)
+    become_password_cipher: Mapped[bytes | None] = mapped_column(LargeBinary)
+    version: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime]
+
+
+class Environment(Base):
+    """Stage, runtime and how it came to be; DESIGN section 7."""
+
+    __tablename__ = "environments"
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
+    id: Mapped[str] = _pk()
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    name: Mapped[str]
+    stage: Mapped[str] = mapped_column(String(16))
+    runtime_type: Mapped[str] = mapped_column(String(16))
+    mode: Mapped[str] = mapped_column(String(24), default="external_managed")
+    status: Mapped[str] = mapped_column(String(16), default="ready")
+    created_at: Mapped[datetime]
+
+
+class EnvironmentNode(Base):
+    """A host of an environment, and its role there."""
+
+    __tablename__ = "environment_nodes"
+    environment_id: Mapped[str] = mapped_column(ForeignKey("environments.id"), primary_key=True)
+    host_id: Mapped[str] = mapped_column(ForeignKey("hosts.id"), primary_key=True)
+    role: Mapped[str] = mapped_column(String(24), default="compose_worker")
+
+
+class Target(Base):
+    """Where a service is released: an environment and some of its hosts (Compose)."""
+
+    __tablename__ = "targets"
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
+    id: Mapped[str] = _pk()
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    name: Mapped[str] = mapped_column(String(63))
+    environment_id: Mapped[str] = mapped_column(ForeignKey("environments.id"), index=True)
+    runtime_type: Mapped[str] = mapped_column(String(16))
+    host_ids: Mapped[list[str]] = mapped_column(default=list)
+    status: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    status_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+
+
+# --- what is released ----------------------------------------------------------------------------------------
+
+
+class Service(Base):
+    """Something that is released. Its versions are immutable."""
+
+    __tablename__ = "services"
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
+    id: Mapped[str] = _pk()
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    name: Mapped[str] = mapped_column(String(63))
+    runtime_type: Mapped[str] = mapped_column(String(16))
+    created_at: Mapped[datetime]
+
+
+class ServiceVersion(Base):
+    """One immutable version: `template` (compose file), variable schema, defaults, image archives by digest.
+
+    `images`: `[{"reference": "shop:2", "artifact": "sha256:..."}]`. `digest` covers all of it.
+    """
+
+    __tablename__ = "service_versions"
+    __table_args__ = (UniqueConstraint("service_id", "version"),)
+    id: Mapped[str] = _pk()
+    service_id: Mapped[str] = mapped_column(ForeignKey("services.id"), index=True)
+    version: Mapped[str] = mapped_column(String(64))
+    number: Mapped[int]
+    template: Mapped[str] = mapped_column(Text)
+    variable_schema: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    images: Mapped[list[Any]] = mapped_column(default=list)
+    strategy: Mapped[str] = mapped_column(String(16), default="rolling")
+    strategy_params: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    health_timeout: Mapped[int] = mapped_column(default=120)
+    digest: Mapped[str] = mapped_column(String(80))
+    created_by: Mapped[str] = mapped_column(String(40))
+    created_at: Mapped[datetime]
+
+
+class VariableValue(Base):
+    """A value of a service's variable for an environment or a target. Secret ones only as `value_cipher`."""
+
+    __tablename__ = "variable_values"
+    __table_args__ = (UniqueConstraint("service_id", "scope_type", "scope_id", "name"),)
+    id: Mapped[str] = _pk()
+    service_id: Mapped[str] = mapped_column(ForeignKey("services.id"), index=True)
+    scope_type: Mapped[str] = mapped_column(String(16))
+    scope_id: Mapped[str] = mapped_column(String(40))
+    name: Mapped[str]
+    value: Mapped[Any | None] = mapped_column(JSON)
+    value_cipher: Mapped[bytes | None] = mapped_column(LargeBinary)
+    is_secret: Mapped[bool] = mapped_column(default=False)
+    updated_at: Mapped[datetime]
+
+
+class Registry(Base):
+    """A project's credential for a container registry."""
+
+    __tablename__ = "registries"
+    __table_args__ = (UniqueConstraint("project_id", "server"),)
+    id: Mapped[str] = _pk()
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    server: Mapped[str]
+    username: Mapped[str]
+    password_cipher: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+
+
+class Artifact(Base):
+    """An image archive of a project. The bytes are kept once for all projects, under their digest."""
+
+    __tablename__ = "artifacts"
+    __table_args__ = (UniqueConstraint("project_id", "digest"),)
+    id: Mapped[str] = _pk()
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    digest: Mapped[str] = mapped_column(String(80), index=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    media: Mapped[str] = mapped_column(String(32))
+    image_ids: Mapped[list[str]] = mapped_column(default=list)
+    references: Mapped[list[str]] = mapped_column(default=list)
+    created_by: Mapped[str] = mapped_column(String(40))
+    created_at: Mapped[datetime]
+
+
+# --- releases ------------------------------------------------------------------------------------------------
+
+
+class Release(Base):
+    """A release from its preview to its end. `state` moves only through `store.guard`.
+
+    `preview` is the document that was shown; `preview_digest` its SHA-256. `payload_cipher` is what the
+    worker applies: rendered files with their secrets, resolved images.
+    """
+
+    __tablename__ = "releases"
+    __table_args__ = (
+        Index("ix_releases_target_state", "target_id", "state"),
+        Index("ix_releases_project_created", "project_id", "created_at", "id"),
+    )
+    id: Mapped[str] = _pk()
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    team_id: Mapped[str | None] = mapped_column(String(40))
+    target_id: Mapped[str] = mapped_column(ForeignKey("targets.id"))
+    target_name: Mapped[str]
+    environment_id: Mapped[str] = mapped_column(String(40), index=True)
+    environment_name: Mapped[str]
+    stage: Mapped[str] = mapped_column(String(16))
+    runtime_type: Mapped[str] = mapped_column(String(16))
+    service_id: Mapped[str] = mapped_column(ForeignKey("services.id"), index=True)
+    service_name: Mapped[str]
+    service_version: Mapped[str] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(16), default="apply")
+    strategy: Mapped[str] = mapped_column(String(16))
+    strategy_params: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    variables: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    state: Mapped[str] = mapped_column(String(24))
+    status: Mapped[str] = mapped_column(String(24))
+    version: Mapped[int] = mapped_column(default=1)
+    trigger_source: Mapped[str] = mapped_column(String(16))
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    created_by: Mapped[str] = mapped_column(String(40), index=True)
+    created_by_name: Mapped[str]
+    created_at: Mapped[datetime]
+    applied_by: Mapped[str | None] = mapped_column(String(40))
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    rollback_of: Mapped[str | None] = mapped_column(String(40), index=True)
+    restores: Mapped[str | None] = mapped_column(String(40))
+    rolled_back_by: Mapped[str | None] = mapped_column(String(40))
+    approval_required: Mapped[bool] = mapped_column(default=False)
+    ticket_id: Mapped[str | None] = mapped_column(String(40))
+    preview_ref: Mapped[str | None] = mapped_column(String(40), unique=True)
+    preview: Mapped[dict[str, Any] | None]
+    preview_digest: Mapped[str | None] = mapped_column(String(80))
+    preview_expires_at: Mapped[datetime | None]
+    preview_used_at: Mapped[datetime | None]
+    inputs_cipher: Mapped[bytes | None] = mapped_column(LargeBinary)
+    payload_cipher: Mapped[bytes | None] = mapped_column(LargeBinary)
+    diagnostics: Mapped[dict[str, Any] | None]
+    cancel_requested_at: Mapped[datetime | None]
+
+
+class Ticket(Base):
+    """An approval ticket; DESIGN section 4."""
+
+    __tablename__ = "tickets"
+    __table_args__ = (Index("ix_tickets_status_expires", "status", "expires_at"),)
+    id: Mapped[str] = _pk()
+    scope_type: Mapped[str] = mapped_column(String(24))
+    scope_id: Mapped[str] = mapped_column(String(40), index=True)
+    project_id: Mapped[str] = mapped_column(String(40), index=True)
+    team_id: Mapped[str | None] = mapped_column(String(40))
+    environment_id: Mapped[str | None] = mapped_column(String(40))
+    runtime_type: Mapped[str] = mapped_column(String(16))
+    risk_level: Mapped[str] = mapped_column(String(16))
+    risk_reasons: Mapped[list[str]] = mapped_column(default=list)
+    priority: Mapped[int] = mapped_column(default=3)
+    status: Mapped[str] = mapped_column(String(16), default="pending")
+    version: Mapped[int] = mapped_column(default=1)
+    required_permission: Mapped[str] = mapped_column(String(48))
+    requested_by: Mapped[str] = mapped_column(String(40), index=True)
+    requested_by_name: Mapped[str]
+    assigned_to: Mapped[str | None] = mapped_column(String(40), index=True)
+    summary: Mapped[str] = mapped_column(Text)
+    detail: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    preview_digest: Mapped[str | None] = mapped_column(String(80))
+    min_approvals: Mapped[int] = mapped_column(default=1)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    sla_due_at: Mapped[datetime | None]
+    escalated_at: Mapped[datetime | None]
+    decided_at: Mapped[datetime | None]
+
+
+class TicketAction(Base):
+    """What was done to a ticket, by whom, with which comment. One approval a person."""
+
+    __tablename__ = "ticket_actions"
+    id: Mapped[str] = _pk()
+    ticket_id: Mapped[str] = mapped_column(ForeignKey("tickets.id"), index=True)
+    action: Mapped[str] = mapped_column(String(16))
+    actor_id: Mapped[str] = mapped_column(String(40))
+    actor_name: Mapped[str]
+    comment: Mapped[str] = mapped_column(Text, default="")
+    occurred_at: Mapped[datetime]
+
+
+# --- work ----------------------------------------------------------------------------------------------------
+
+
+class Job(Base):
+    """A piece of work. `state`: queued running done. `fencing_token` grows with each lease taken."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index("ix_jobs_state_due", "state", "due_at"),)
+    id: Mapped[str] = _pk()
+    kind: Mapped[str] = mapped_column(String(32))
+    resource_type: Mapped[str] = mapped_column(String(24))
+    resource_id: Mapped[str] = mapped_column(String(40), index=True)
+    project_id: Mapped[str] = mapped_column(String(40), index=True)
+    state: Mapped[str] = mapped_column(String(16), default="queued")
+    outcome: Mapped[str | None] = mapped_column(String(16))
+    params: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    result: Mapped[dict[str, Any] | None]
+    resources: Mapped[list[str]] = mapped_column(default=list)
+    waiting_for: Mapped[str | None] = mapped_column(String(40))
+    attempt: Mapped[int] = mapped_column(default=0)
+    lease_owner: Mapped[str | None] = mapped_column(String(80))
+    lease_expires_at: Mapped[datetime | None]
+    fencing_token: Mapped[int] = mapped_column(BigInteger, default=0)
+    cancel_requested_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    request_id: Mapped[str | None] = mapped_column(String(64))
+
+
+class ResourceLock(Base):
+    """A resource (`host:...`, `target:...`) held by a running job."""
+
+    __tablename__ = "resource_locks"
+    resource: Mapped[str] = mapped_column(String(120), primary_key=True)
+    job_id: Mapped[str] = mapped_column(String(40), index=True)
+    acquired_at: Mapped[datetime]
+
+
+class JobLog(Base):
+    """A line or block of what Ansible printed, in order: `counter` has no gap within an attempt."""
+
+    __tablename__ = "job_logs"
+    job_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    attempt: Mapped[int] = mapped_column(Integer, primary_key=True)
+    counter: Mapped[int] = mapped_column(Integer, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(40))
+    host: Mapped[str | None]
+    at: Mapped[str] = mapped_column(String(40))
+    stdout: Mapped[str] = mapped_column(Text)
+
+
+# --- what happened -------------------------------------------------------------------------------------------
+
+
+class StreamHead(Base):
+    """One row: the newest seq and hash. Updating it is what puts commits in order; see `store.events`."""
+
+    __tablename__ = "stream_head"
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    seq: Mapped[int] = mapped_column(BigInteger)
+    hash: Mapped[str] = mapped_column(String(64))
+
+
+class Event(Base):
+    """An event; DESIGN section 6. Never updated, never deleted."""
+
+    __tablename__ = "events"
+    __table_args__ = (
+        Index("ix_events_resource", "resource_type", "resource_id", "seq"),
+        Index("ix_events_project", "project_id", "seq"),
+    )
+    seq: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False
+    )
+    event_id: Mapped[str] = mapped_column(String(40), unique=True)
+    action: Mapped[str] = mapped_column(String(64))
+    resource_type: Mapped[str] = mapped_column(String(24))
+    resource_id: Mapped[str] = mapped_column(String(40))
+    project_id: Mapped[str | None] = mapped_column(String(40))
+    team_id: Mapped[str | None] = mapped_column(String(40))
+    environment_id: Mapped[str | None] = mapped_column(String(40))
+    actor_id: Mapped[str] = mapped_column(String(40))
+    actor_type: Mapped[str] = mapped_column(String(16))
+    source: Mapped[str] = mapped_column(String(16))
+    status: Mapped[str] = mapped_column(String(16))
+    occurred_at: Mapped[datetime]
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    detail: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    hash: Mapped[str] = mapped_column(String(64))
+
+
+class IdempotentAnswer(Base):
+    """The first answer to a request with an `Idempotency-Key`, kept a day. `status` 0: still being worked on."""
+
+    __tablename__ = "idempotent_answers"
+    __table_args__ = (UniqueConstraint("actor_id", "key"),)
+    id: Mapped[str] = _pk()
+    actor_id: Mapped[str] = mapped_column(String(40))
+    key: Mapped[str] = mapped_column(String(120))
+    request_digest: Mapped[str] = mapped_column(String(64))
+    status: Mapped[int] = mapped_column(default=0)
+    body: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(index=True)
