@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every service function works with: the database, the ports and the settings, put together by `bootstrap`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from controlplane.ports.artifacts import ArtifactStore
+from controlplane.ports.clock import Clock
+from controlplane.ports.probe import HostProbe
+from controlplane.ports.queue import Queue
+from controlplane.ports.vault import Vault
+from controlplane.store.session import Database
+
+if TYPE_CHECKING:
+    from controlplane.settings import Settings
+
+
+@dataclass(frozen=True)
+class Core:
+    """One installation, as the services see it."""
+
+    settings: Settings
+    database: Database
+    clock: Clock
+    vault: Vault
+    queue: Queue
+    artifacts: ArtifactStore
+    probe: HostProbe
