@@ -330,6 +330,7 @@ class Release(Base):
     created_at: Mapped[datetime]
     applied_by: Mapped[str | None] = mapped_column(String(40))
     started_at: Mapped[datetime | None]
+    verified_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     rollback_of: Mapped[str | None] = mapped_column(String(40), index=True)
     restores: Mapped[str | None] = mapped_column(String(40))
@@ -396,7 +397,10 @@ class TicketAction(Base):
 
 
 class Job(Base):
-    """A piece of work. `state`: queued running done. `fencing_token` grows with each lease taken."""
+    """A piece of work. `state`: queued running paused done. `fencing_token` grows with each lease taken.
+
+    A running or paused job holds its `resources` (`host:...`): the job is the lock, so none can be left behind.
+    """
 
     __tablename__ = "jobs"
     __table_args__ = (Index("ix_jobs_state_due", "state", "due_at"),)
@@ -421,15 +425,6 @@ class Job(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     request_id: Mapped[str | None] = mapped_column(String(64))
-
-
-class ResourceLock(Base):
-    """A resource (`host:...`, `target:...`) held by a running job."""
-
-    __tablename__ = "resource_locks"
-    resource: Mapped[str] = mapped_column(String(120), primary_key=True)
-    job_id: Mapped[str] = mapped_column(String(40), index=True)
-    acquired_at: Mapped[datetime]
 
 
 class JobLog(Base):
