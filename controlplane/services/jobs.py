@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Jobs: rows that a worker takes under a lease with a fencing token. The queue only says that there is work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import insert, or_, select, text, update
+from sqlalchemy.orm import Session
+
+from controlplane.domain.errors import Problem
+from controlplane.domain.identifier import new_id
+from controlplane.domain.permission import Actor, Permission
+from controlplane.domain.resources import Claim, blocker
+from controlplane.ports.runner import RunEvent
+from controlplane.services import access, timeline, views
+from controlplane.services.core import Core
+from controlplane.store import events, guard, pages
+from controlplane.store.tables import Job, JobLog, Release
+
+MAX_ATTEMPTS = 3
+FILTERS = ("kind", "state", "outcome", "resource_id", "project_id")
+# Any number will do as long as nothing else of the database uses it: it makes claims take turns on PostgreSQL.
+_CLAIM_LOCK = 7_136_409
+
+
+class LeaseLost(Exception):
+    """Another worker has the job now: whoever catches this writes nothing more."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to work on a job: valid while the job's row carries this token."""
+
+    job_id: str
+    kind: str
+    resource_id: str
+    owner: str
+    token: int
+    attempt: int
+
+
+def add(
+    session: Session,
+    now: datetime,
+    *,
+    kind: str,
+    resource: tuple[str, str],
+    project_id: str,
+    resources: Sequence[str] = (),
+    params: Mapping[str, Any] | None = None,
+    request_id: str | None = None,
+) -> Job:
+    """Add a job in the transaction that decides on it. Call `core.queue.wake` with its id after the commit."""
+    job = Job(
+        id=new_id("job"),
+        kind=kind,
+        resource_type=resource[0],
+        resource_id=resource[1],
+        project_id=project_id,
+        state="queued",
+        params=dict(params or {}),
+        resources=sorted(resources),
+        created_at=now,
+        due_at=now,
+        request_id=request_id,
+    )
+    session.add(job)
+    session.flush()
+    return job
+
+
+def claim(core: Core, owner: str) -> Lease | None:
+    """Take the next job whose turn it is, or one whose worker was lost; None when there is none.
+
+    A job taken up too often is not handed out again: `abandoned` lists it.
+    """
+    now = core.clock.now()
+    with core.database.read() as session:
+        if not _candidates(session, now):
+            return None
+    with core.database.write() as session:
+        if not core.database.is_sqlite:
+            session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CLAIM_LOCK})
+        claims = _claims(session, now)
+        for job in _candidates(session, now):
+            holder = blocker(job.id, job.resources, claims) if job.state == "queued" else None
+            if holder is None:
+                return _take(core, session, job, owner, now)
+            _show_waiting(core, session, job, holder, now)
+    return None
+
+
+def _candidates(session: Session, now: datetime) -> list[Job]:
+    is_due = (Job.state == "queued") & (Job.due_at <= now)
+    is_lost = (Job.state == "running") & (Job.lease_expires_at < now)
+    query = select(Job).where(or_(is_due, is_lost), Job.attempt < MAX_ATTEMPTS).order_by(Job.created_at, Job.id)
+    return list(session.scalars(query))
+
+
+def _claims(session: Session, now: datetime) -> list[Claim]:
+    live = select(Job).where(Job.state.in_(("queued", "running", "paused"))).order_by(Job.created_at, Job.id)
+    return [Claim(job.id, frozenset(job.resources), job.state != "queued") for job in session.scalars(live)]
+
+
+def _take(core: Core, session: Session, job: Job, owner: str, now: datetime) -> Lease:
+    job.state = "running"
+    job.waiting_for = None
+    job.lease_owner = owner
+    job.lease_expires_at = now + timedelta(seconds=core.settings.lease_seconds)
+    job.fencing_token += 1
+    job.attempt += 1
+    job.started_at = job.started_at or now
+    session.flush()
+    return Lease(job.id, job.kind, job.resource_id, owner, job.fencing_token, job.attempt)
+
+
+def _show_waiting(core: Core, session: Session, job: Job, holder: str, now: datetime) -> None:
+    """Say once on the release's timeline whom it waits for."""
+    if job.waiting_for == holder:
+        return
+    job.waiting_for = holder
+    release = session.get(Release, job.resource_id) if job.resource_type == "release" else None
+    if release is None or release.state != "approved":
+        return
+    guard.set_status(session, release, "waiting_lock")
+    waiting = timeline.release_event(release, "waiting_lock", "running", holder=holder, resources=job.resources)
+    events.append(session, _worker(job), now, [waiting])
+
+
+def _worker(job: Job) -> Actor:
+    return Actor(id="worker", name="worker", type="system", source="worker", request_id=job.request_id)
+
+
+def heartbeat(core: Core, lease: Lease) -> bool:
+    """Prolong the lease and say whether the job's cancellation was asked for.
+
+    Raises:
+        LeaseLost: another worker has it.
+    """
+    now = core.clock.now()
+    with core.database.write() as session:
+        held = session.execute(
+            update(Job)
+            .where(Job.id == lease.job_id, Job.fencing_token == lease.token, Job.state == "running")
+            .values(lease_expires_at=now + timedelta(seconds=core.settings.lease_seconds))
+            .execution_options(synchronize_session=False)
+        )
+        if held.rowcount != 1:  # type: ignore[attr-defined]
+            raise LeaseLost(lease.job_id)
+        return session.scalar(select(Job.cancel_requested_at).where(Job.id == lease.job_id)) is not None
+
+
+def fenced(session: Session, lease: Lease) -> Job:
+    """Return the job's row, locked, if the lease still holds. First thing in each transaction of a worker.
+
+    Raises:
+        LeaseLost: another worker has it.
+    """
+    job = session.scalar(select(Job).where(Job.id == lease.job_id).with_for_update())
+    if job is None or job.fencing_token != lease.token or job.state != "running":
+        raise LeaseLost(lease.job_id)
+    return job
+
+
+def finish(job: Job, now: datetime, outcome: str, result: Mapping[str, Any] | None = None) -> None:
+    """End a job. `outcome`: succeeded failed cancelled."""
+    job.state = "done"
+    job.outcome = outcome
+    job.result = dict(result or {})
+    job.finished_at = now
+    job.lease_expires_at = None
+    job.waiting_for = None
+
+
+def pause(job: Job) -> None:
+    """Park a job that goes on at somebody's word. It keeps its resources."""
+    job.state = "paused"
+    job.lease_expires_at = None
+
+
+def resume(job: Job, now: datetime, **params: Any) -> None:
+    """Queue a parked job again, with its attempts counted anew."""
+    job.params = {**job.params, **params}
+    job.state = "queued"
+    job.attempt = 0
+    job.due_at = now
+
+
+def release_to_others(core: Core, lease: Lease) -> None:
+    """Give a lease back unfinished (the worker stops): the next worker takes the job up at once."""
+    with core.database.write() as session:
+        try:
+            job = fenced(session, lease)
+        except LeaseLost:
+            return
+        job.lease_expires_at = core.clock.now() - timedelta(seconds=1)
+        job.attempt -= 1
+    core.queue.wake(lease.job_id)
+
+
+def abandoned(session: Session, now: datetime) -> list[Job]:
+    """Return jobs whose workers were lost as often as is allowed: they are to be ended."""
+    query = select(Job).where(
+        Job.state == "running", Job.lease_expires_at < now, Job.attempt >= MAX_ATTEMPTS
+    )
+    return list(session.scalars(query.with_for_update(skip_locked=True)))
+
+
+def write_logs(session: Session, lease: Lease, batch: Sequence[RunEvent]) -> None:
+    """Keep what Ansible printed, one row an event."""
+    rows = [
+        {
+            "job_id": lease.job_id,
+            "attempt": lease.attempt,
+            "counter": event.counter,
+            "kind": event.kind,
+            "host": event.host,
+            "at": event.at,
+            "stdout": event.stdout,
+        }
+        for event in batch
+        if event.stdout
+    ]
+    if rows:
+        session.execute(insert(JobLog), rows)
+
+
+def get(core: Core, actor: Actor, job_id: str) -> dict[str, Any]:
+    """Return one job. Raises Problem `not_found`, `permission_denied`."""
+    with core.database.read() as session:
+        job, project = access.load(session, Job, job_id, actor)
+    access.require(core, actor, Permission.RELEASE_READ, project, about=("job", job_id))
+    return views.job(job)
+
+
+def list_(core: Core, actor: Actor, filters: Mapping[str, str], page: pages.PageRequest) -> pages.Page:
+    """Return a page of jobs that the actor may read, newest first."""
+    query = access.visible(select(Job), actor, Permission.RELEASE_READ, Job.project_id)
+    for name, value in filters.items():
+        if name not in FILTERS:
+            raise Problem("validation_error", errors={name: [f"must be one of {', '.join(FILTERS)}"]})
+        query = query.where(getattr(Job, name) == value)
+    with core.database.read() as session:
+        return pages.fetch_page(
+            session, query, page, {"created_at": Job.created_at}, Job.id, views.job, "-created_at"
+        )
+
+
+def logs(core: Core, actor: Actor, job_id: str, after: int = 0, limit: int = 200) -> dict[str, Any]:
+    """Return `{items, next}` of what a job printed, in order; `after` and `next` are `position`s.
+
+    A position is attempt * 10**9 + counter, so that lines of a later attempt follow those of an earlier one.
+    """
+    get(core, actor, job_id)
+    if not 1 <= limit <= pages.MOST:
+        raise Problem("validation_error", errors={"limit": [f"must be from 1 to {pages.MOST}"]})
+    attempt, counter = divmod(max(after, 0), 10**9)
+    query = (
+        select(JobLog)
+        .where(
+            JobLog.job_id == job_id,
+            or_(JobLog.attempt > attempt, (JobLog.attempt == attempt) & (JobLog.counter > counter)),
+        )
+        .order_by(JobLog.attempt, JobLog.counter)
+        .limit(limit + 1)
+    )
+    with core.database.read() as session:
+        rows = list(session.scalars(query))
+    items = [
+        {
+            "position": row.attempt * 10**9 + row.counter,
+            "attempt": row.attempt,
+            "counter": row.counter,
+            "host": row.host,
+            "at": row.at,
+            "stdout": row.stdout,
+        }
+        for row in rows[:limit]
+    ]
+    return {"items": items, "next": items[-1]["position"] if len(rows) > limit else None}
+
+
+def release_logs(core: Core, actor: Actor, release_id: str, after: int = 0, limit: int = 200) -> dict[str, Any]:
+    """Return what the newest job of a release printed; see `logs`. `job_id` says whose lines they are."""
+    with core.database.read() as session:
+        timeline.load_release(session, actor, release_id)
+        job_id = session.scalar(
+            select(Job.id).where(Job.resource_id == release_id).order_by(Job.created_at.desc()).limit(1)
+        )
+    if job_id is None:
+        return {"items": [], "next": None, "job_id": None}
+    return {**logs(core, actor, job_id, after, limit), "job_id": job_id}

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The approval matrix of the installation and a project's own rules, asked together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+
+from controlplane.domain import policy
+from controlplane.domain.errors import Problem
+from controlplane.services.core import Core
+from controlplane.store.tables import Project
+
+
+def ask(
+    core: Core, project: Project, stage: str, action: str, facts: Collection[str]
+) -> tuple[policy.Requirement, policy.Risk, list[str]]:
+    """Return what policy asks for an action, its risk and the reasons for it.
+
+    Raises:
+        Problem: `validation_error`, when the installation's policy file is not valid.
+    """
+    risk, reasons = policy.risk_of(stage, action, facts)
+    overrides = [policy.read_rule(row) for row in project.policy]
+    return policy.requirement(matrix(core), overrides, stage, action, risk), risk, reasons
+
+
+def matrix(core: Core) -> Sequence[policy.Rule]:
+    """Return the installation's matrix: its policy file, or the one that ships with Tidegate."""
+    return _read(getattr(core.settings, "policy_file", None))
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path | None) -> tuple[policy.Rule, ...]:
+    source = Path(path) if path else resources.files("controlplane") / "approval_matrix.json"
+    try:
+        rows = json.loads(source.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise Problem("validation_error", f"the policy file cannot be read: {error}") from None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise Problem("validation_error", "the policy file must be a list of rules")
+    return tuple(policy.read_rule(row) for row in rows)
