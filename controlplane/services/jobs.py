@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import insert, or_, select, text, update
 from sqlalchemy.orm import Session
 
+from controlplane.domain import resources as touched
 from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
 from controlplane.domain.permission import Actor, Permission
@@ -19,7 +20,7 @@ from controlplane.ports.runner import RunEvent
 from controlplane.services import access, timeline, views
 from controlplane.services.core import Core
 from controlplane.store import events, guard, pages
-from controlplane.store.tables import Job, JobLog, Release
+from controlplane.store.tables import Job, JobLog, Release, Target
 
 MAX_ATTEMPTS = 3
 FILTERS = ("kind", "state", "outcome", "resource_id", "project_id")
@@ -71,6 +72,20 @@ def add(
     session.add(job)
     session.flush()
     return job
+
+
+def add_apply(session: Session, release: Release, now: datetime, request_id: str | None) -> Job:
+    """Add the job that applies an approved release, with the hosts of its target as what it locks."""
+    target = session.get_one(Target, release.target_id)
+    return add(
+        session,
+        now,
+        kind="apply",
+        resource=("release", release.id),
+        project_id=release.project_id,
+        resources=[touched.host(host_id) for host_id in target.host_ids],
+        request_id=request_id,
+    )
 
 
 def claim(core: Core, owner: str) -> Lease | None:
