@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How workers are woken: inside one machine, or through PostgreSQL."""
