@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real hosts for the tests: systemd, sshd, Docker and Compose 2, each with an address and a disk of its own.
+
+`Lab("name").up()`, `lab.host("a")`, `lab.down()`; from a shell `python -m tests.lab --help`.
+"""
+
+from .command import LabError
+from .host import LabHost
+from .lab import Lab
+from .registry import Registry
+
+__all__ = ["Lab", "LabError", "LabHost", "Registry"]
