@@ -105,8 +105,9 @@ def _config(layer_digest: str) -> dict[str, object]:
             "Cmd": ["/app/start"],
             "Env": ["PATH=/bin"],
             "ExposedPorts": {f"{PORT}/tcp": {}},
+            # No time limit of wget's own: in Debian's static busybox that option crashes.
             "Healthcheck": {
-                "Test": ["CMD", "/bin/wget", "-q", "-O", "-", "-T", "2", URL],
+                "Test": ["CMD", "/bin/wget", "-q", "-O", "-", URL],
                 "Interval": second,
                 "Timeout": 3 * second,
                 "Retries": 3,
