@@ -169,6 +169,12 @@ def heartbeat(core: Core, lease: Lease) -> bool:
         return session.scalar(select(Job.cancel_requested_at).where(Job.id == lease.job_id)) is not None
 
 
+def is_cancel_requested(core: Core, lease: Lease) -> bool:
+    """Say whether the job's cancellation was asked for; a look, no write."""
+    with core.database.read() as session:
+        return session.scalar(select(Job.cancel_requested_at).where(Job.id == lease.job_id)) is not None
+
+
 def fenced(session: Session, lease: Lease) -> Job:
     """Return the job's row, locked, if the lease still holds. First thing in each transaction of a worker.
 

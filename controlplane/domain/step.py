@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what a module returned to what the timeline tells: by its data and its action, never by names or text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+COLLECTION = "tidegate.deploy."
+
+# The step that an action is about to do on a host, told before its result is there.
+STEP_OF_ACTION: Mapping[str, str] = {
+    f"{COLLECTION}image_archive": "images_present",
+    f"{COLLECTION}compose_release": "project_up",
+    f"{COLLECTION}compose_verify": "health",
+    f"{COLLECTION}host_entry": "switch",
+}
+VERIFYING = frozenset({"health"})
+TAIL = 4000
+
+
+def started(kind: str, action: str | None, host: str | None) -> dict[str, Any] | None:
+    """Return the detail of `step_started` for an event that begins one, else None."""
+    if kind != "runner_on_start" or action not in STEP_OF_ACTION:
+        return None
+    return {"host": host, "step": STEP_OF_ACTION[action]}
+
+
+def finished(kind: str, host: str | None, data: Mapping[str, Any] | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield `(action, detail)` for each step that a result tells of: `step_succeeded` or `step_failed`."""
+    if not kind.startswith("runner_on_") or data is None:
+        return
+    steps = data.get("steps")
+    for step in steps if isinstance(steps, list) else []:
+        if not isinstance(step, Mapping) or "step" not in step:
+            continue
+        has_failed = step.get("status") == "failed"
+        yield "step_failed" if has_failed else "step_succeeded", _detail(host, step)
+
+
+def _detail(host: str | None, step: Mapping[str, Any]) -> dict[str, Any]:
+    detail = {
+        "host": host,
+        "step": str(step["step"]),
+        "status": step.get("status"),
+        "started_at": step.get("started_at"),
+        "duration_ms": step.get("duration_ms"),
+        "exit_code": step.get("exit_code"),
+        "stdout_tail": str(step.get("stdout_tail") or "")[-TAIL:],
+        "stderr_tail": str(step.get("stderr_tail") or "")[-TAIL:],
+    }
+    if isinstance(step.get("detail"), Mapping) and step["detail"]:
+        detail["detail"] = dict(step["detail"])
+    return detail

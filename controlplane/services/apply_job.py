@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The job that applies a release (or goes on with, or back from, a paused one) and says how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from controlplane.domain import step
+from controlplane.domain.diagnostics import Findings, describe
+from controlplane.domain.errors import ERRORS, Problem
+from controlplane.domain.permission import system_actor
+from controlplane.domain.release import State
+from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
+from controlplane.services import approvals, connection, jobs, release_spec, timeline
+from controlplane.services.core import Core
+from controlplane.services.jobs import Lease
+from controlplane.store import events, guard
+from controlplane.store.events import NewEvent
+from controlplane.store.tables import Job, Release, Target
+
+PLAYBOOKS = {
+    "apply": "release_apply.yml",
+    "rollback": "release_rollback.yml",
+    "promote": "release_promote.yml",
+    "abort": "release_abort.yml",
+}
+CANCEL = "release_cancel.yml"
+CANCEL_TIMEOUT = 60.0
+MARGIN_SECONDS = 600.0
+
+
+class ApplyJob:
+    """See `job_kind.JobKind`."""
+
+    def __init__(self, core: Core, lease: Lease) -> None:
+        self._core = core
+        self._lease = lease
+        self._actor = system_actor("worker")
+        self._findings = Findings()
+        self._hosts: dict[str, RunHost] = {}
+        self._spec: dict[str, Any] = {}
+        self._is_ending = False
+        self._has_paused = False
+        self._has_changed = False
+        self._verb = "apply"
+        self._cancelled: RunOutcome | None = None
+
+    def begin(self) -> PlaybookRun | None:
+        """Move the release to `applying` and say what to run: what was approved, byte for byte."""
+        with self._core.database.read() as session:
+            release = session.get_one(Release, self._lease.resource_id)
+            target = session.get_one(Target, release.target_id)
+            self._hosts = {host.name: host for host in release_spec.run_hosts(self._core, session, target)}
+            self._spec = release_spec.apply_spec(self._core, session, release, self._lease.token)
+        with self._core.database.write() as session:
+            job = jobs.fenced(session, self._lease)
+            release = session.get_one(Release, self._lease.resource_id, with_for_update=True)
+            self._verb = str(job.params.get("verb") or release.action)
+            if not self._mark_begun(session, job, release):
+                return None
+        return self._run(PLAYBOOKS[self._verb], self._timeout())
+
+    def _mark_begun(self, session: Session, job: Job, release: Release) -> bool:
+        now = self._core.clock.now()
+        if release.state == State.APPROVED:
+            guard.move_release(session, release, State.APPLYING, "running", started_at=now)
+            told = timeline.release_event(release, "applying", "running", attempt=self._lease.attempt)
+        elif release.state == State.APPLYING:
+            told = timeline.release_event(release, "resumed", "running", attempt=self._lease.attempt)
+        else:
+            jobs.finish(job, now, "cancelled")
+            return False
+        events.append(session, self._actor, now, [told])
+        return True
+
+    def _timeout(self) -> float:
+        """Long enough for each host's health wait one after another, and for every pause."""
+        pause = self._spec["strategy_params"].get("pause_seconds") or 0
+        waits = float(self._spec["health_timeout"]) * (len(self._hosts) + 1)
+        return waits + float(pause) + MARGIN_SECONDS
+
+    def _run(self, playbook: str, timeout: float) -> PlaybookRun:
+        return PlaybookRun(
+            job_id=self._lease.job_id,
+            playbook=playbook,
+            hosts=list(self._hosts.values()),
+            documents={"release_spec_file": self._spec},
+            secret_env=release_spec.secret_env(self._core),
+            timeout=timeout,
+        )
+
+    def record(self, batch: Sequence[RunEvent]) -> None:
+        """Write logs and steps of a batch in one transaction; note what failed."""
+        told: list[tuple[str, str, dict[str, Any]]] = []
+        is_verifying = False
+        for event in batch:
+            if not self._is_ending:
+                self._note(event)
+            starting = step.started(event.kind, event.action, event.host)
+            if starting is not None:
+                told.append(("step_started", "running", starting))
+                is_verifying = is_verifying or starting["step"] in step.VERIFYING
+            told += [
+                (action, "failed" if action == "step_failed" else "success", detail)
+                for action, detail in step.finished(event.kind, event.host, event.data)
+            ]
+        with self._core.database.write() as session:
+            jobs.fenced(session, self._lease)
+            # A log row is numbered by the run's counter; the ending run has a numbering of its own.
+            if not self._is_ending:
+                jobs.write_logs(session, self._lease, batch)
+            release = session.get_one(Release, self._lease.resource_id)
+            if is_verifying and release.status == "running":
+                guard.set_status(session, release, "verifying")
+            now = self._core.clock.now()
+            rows = [timeline.release_event(release, action, status, **detail) for action, status, detail in told]
+            events.append(session, self._actor, now, rows)
+
+    def _note(self, event: RunEvent) -> None:
+        self._findings.note(event.host, event.data, failed=event.failed, unreachable=event.unreachable)
+        if event.data is not None:
+            self._has_paused = self._has_paused or event.data.get("paused") is True
+            self._has_changed = self._has_changed or event.changed or event.data.get("changed") is True
+
+    def end(self, outcome: RunOutcome) -> PlaybookRun | None:
+        """Say how it ended. A cancelled or overlong run is followed by one that ends the remote work."""
+        if not self._is_ending and outcome.status in ("canceled", "timeout"):
+            self._is_ending = True
+            self._cancelled = outcome
+            return self._run(CANCEL, CANCEL_TIMEOUT)
+        if self._cancelled is not None:
+            self._fail_ended(self._cancelled, outcome)
+        elif self._findings.moved() is not None and not self._has_changed:
+            self._expire(self._findings.moved() or [])
+        elif outcome.status == "successful" and self._verb == "abort":
+            self._fail(_ended("cancelled", "cancelled", "it was taken back; what ran before runs again"))
+        elif outcome.status == "successful" and self._has_paused:
+            self._pause()
+        elif outcome.status == "successful":
+            self._succeed()
+        else:
+            self._fail(self._diagnose(outcome))
+        return None
+
+    def refuse(self, error_key: str, detail: str) -> None:
+        """End the release as failed: it could not be run."""
+        domain = "lost" if error_key == "worker_lost" else "internal"
+        found = describe(Findings(), {}, error_key, detail)
+        self._fail({**found, "failure_domain": domain, "hints": [ERRORS[error_key].hint]})
+
+    def _diagnose(self, outcome: RunOutcome) -> dict[str, Any]:
+        reached = connection.explain(self._core, self._hosts, self._findings.unreachable)
+        found = describe(
+            self._findings, reached, "internal_error", outcome.message or "the playbook failed without saying why"
+        )
+        if not found["hints"]:
+            found["hints"] = [ERRORS.get(found["error_key"], ERRORS["internal_error"]).hint]
+        return found
+
+    def _succeed(self) -> None:
+        now = self._core.clock.now()
+        missed = self._diagnose_missed()
+        with self._core.database.write() as session:
+            job = jobs.fenced(session, self._lease)
+            release = session.get_one(Release, self._lease.resource_id, with_for_update=True)
+            guard.move_release(
+                session, release, State.APPLIED, verified_at=now, finished_at=now, diagnostics=missed
+            )
+            jobs.finish(job, now, "succeeded")
+            status = "warning" if missed else "success"
+            told = [
+                timeline.release_event(
+                    release, "applied", status, changed=self._has_changed, duration_s=_seconds(release)
+                )
+            ]
+            told += self._undo(session, release)
+            if self._has_changed:
+                told += self._void_others(session, release)
+            events.append(session, self._actor, now, told)
+
+    def _diagnose_missed(self) -> dict[str, Any] | None:
+        """Say which hosts failed within the failure budget, None when none did."""
+        if not self._findings.failures and not self._findings.unreachable:
+            return None
+        return self._diagnose(RunOutcome("successful", 0, {}))
+
+    def _undo(self, session: Session, release: Release) -> list[NewEvent]:
+        undone = session.get(Release, release.rollback_of, with_for_update=True) if release.rollback_of else None
+        if undone is None:
+            return []
+        told = [
+            timeline.release_event(release, "rollback_completed", undone=undone.id),
+            timeline.release_event(undone, "rollback_completed", rollback=release.id),
+        ]
+        if undone.state in (State.APPLIED, State.FAILED):
+            guard.move_release(session, undone, State.ROLLBACK, rolled_back_by=release.id)
+        return told
+
+    def _void_others(self, session: Session, release: Release) -> list[NewEvent]:
+        """End what waits for approval of a preview that this release made stale."""
+        told: list[NewEvent] = []
+        waiting = session.scalars(
+            select(Release).where(
+                Release.target_id == release.target_id,
+                Release.service_id == release.service_id,
+                Release.state == State.PENDING_APPROVAL,
+                Release.id != release.id,
+            )
+        )
+        now = self._core.clock.now()
+        for other in list(waiting):
+            guard.move_release(session, other, State.EXPIRED, finished_at=now)
+            moved = [f"release {release.id}"]
+            told.append(
+                timeline.release_event(other, "expired", "warning", error_key="preview_stale", moved=moved)
+            )
+            told += approvals.void(session, self._actor, other, "preview_stale", now)
+        return told
+
+    def _pause(self) -> None:
+        now = self._core.clock.now()
+        with self._core.database.write() as session:
+            job = jobs.fenced(session, self._lease)
+            release = session.get_one(Release, self._lease.resource_id, with_for_update=True)
+            guard.set_status(session, release, "paused")
+            jobs.pause(job)
+            events.append(session, self._actor, now, [timeline.release_event(release, "paused", "running")])
+
+    def _expire(self, moved: list[str]) -> None:
+        now = self._core.clock.now()
+        problem = Problem("preview_stale")
+        found = {
+            **describe(Findings(), {}, "preview_stale", f"{problem.detail}: {', '.join(moved)}"),
+            "stage": "compare",
+            "failure_domain": "policy",
+            "hints": [problem.hint],
+        }
+        with self._core.database.write() as session:
+            job = jobs.fenced(session, self._lease)
+            release = session.get_one(Release, self._lease.resource_id, with_for_update=True)
+            guard.move_release(session, release, State.EXPIRED, finished_at=now, diagnostics=found)
+            jobs.finish(job, now, "failed", {"error_key": "preview_stale"})
+            told = [
+                timeline.release_event(release, "expired", "warning", error_key="preview_stale", moved=moved)
+            ]
+            events.append(session, self._actor, now, told)
+
+    def _fail_ended(self, cancelled: RunOutcome, ending: RunOutcome) -> None:
+        """Tell of a run that was ended, and whether the work on the hosts ended with it."""
+        left = [
+            name
+            for name in self._hosts
+            if not _has_ended(ending.results.get(f"{name}.cancel"))
+        ]
+        word = ("timeout", "timeout", "it took too long") if cancelled.status == "timeout" else (
+            "cancelled", "cancelled", "it was cancelled",
+        )  # fmt: skip
+        said = "the work on every host has ended"
+        if left:
+            said = f"whether the work ended on {', '.join(left)} is not known"
+        found = _ended(word[0], word[1], f"{word[2]}; {said}")
+        found["hosts"] = [
+            {"host": name, "step": "cancel", "exit_code": None, "stdout_tail": "", "stderr_tail": said}
+            for name in left
+        ]
+        self._fail(found)
+
+    def _fail(self, found: Mapping[str, Any]) -> None:
+        now = self._core.clock.now()
+        with self._core.database.write() as session:
+            job = jobs.fenced(session, self._lease)
+            release = session.get_one(Release, self._lease.resource_id, with_for_update=True)
+            if release.state == State.APPROVED:
+                # It could not even begin; the lifecycle still goes through `applying`, in one transaction.
+                guard.move_release(session, release, State.APPLYING, "preparing", started_at=now)
+            guard.move_release(session, release, State.FAILED, finished_at=now, diagnostics=dict(found))
+            is_cancel = found["failure_domain"] == "cancelled"
+            jobs.finish(job, now, "cancelled" if is_cancel else "failed", {"error_key": found["error_key"]})
+            told = [
+                timeline.release_event(
+                    release, "failed", "failed", error_key=found["error_key"], summary=found["summary"],
+                    failure_domain=found["failure_domain"], duration_s=_seconds(release),
+                )
+            ]  # fmt: skip
+            undone = session.get(Release, release.rollback_of) if release.rollback_of else None
+            if undone is not None:
+                told.append(timeline.release_event(release, "rollback_failed", "failed", undone=undone.id))
+                told.append(timeline.release_event(undone, "rollback_failed", "failed", rollback=release.id))
+            events.append(session, self._actor, now, told)
+
+
+def _ended(error_key: str, domain: str, said: str) -> dict[str, Any]:
+    found = describe(Findings(), {}, error_key, said)
+    return {**found, "failure_domain": domain, "hints": [ERRORS[error_key].hint]}
+
+
+def _has_ended(result: object) -> bool:
+    return isinstance(result, Mapping) and result.get("ended") is True
+
+
+def _seconds(release: Release) -> float | None:
+    if release.started_at is None or release.finished_at is None:
+        return None
+    return round((release.finished_at - release.started_at).total_seconds(), 3)

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of job kinds: what a new kind of work is added to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from controlplane.services.apply_job import ApplyJob
+from controlplane.services.job_kind import JobKind
+from controlplane.services.preview_job import PreviewJob
+from controlplane.services.target_status import TargetStatusJob
+
+KINDS: Mapping[str, type[JobKind]] = {
+    "preview": PreviewJob,
+    "apply": ApplyJob,
+    "target_status": TargetStatusJob,
+}

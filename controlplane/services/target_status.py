@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What runs on a target now, asked of its hosts by a job; and drift: what differs from what was released."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from controlplane.domain.permission import Actor, Permission, system_actor
+from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
+from controlplane.services import access, connection, jobs, release_spec, views
+from controlplane.services.core import Core
+from controlplane.services.jobs import Lease
+from controlplane.store import events
+from controlplane.store.events import NewEvent
+from controlplane.store.tables import Job, Release, Service, Target
+
+STATUS_TIMEOUT = 120.0
+
+
+def request(core: Core, actor: Actor, target_id: str) -> dict[str, Any]:
+    """Queue a look at the target's hosts and return the job.
+
+    Raises:
+        Problem: `not_found`, `permission_denied`.
+    """
+    with core.database.read() as session:
+        target, project = access.load(session, Target, target_id, actor)
+    access.require(core, actor, Permission.TARGET_READ, project, about=("target", target_id))
+    now = core.clock.now()
+    with core.database.write() as session:
+        job = jobs.add(
+            session,
+            now,
+            kind="target_status",
+            resource=("target", target.id),
+            project_id=target.project_id,
+            request_id=actor.request_id,
+        )
+    core.queue.wake(job.id)
+    return views.job(job)
+
+
+def latest(core: Core, actor: Actor, target_id: str) -> dict[str, Any]:
+    """Return what the last look found, `{target_id, checked_at, hosts, releases}`, and which releases run there.
+
+    Raises:
+        Problem: `not_found`, `permission_denied`.
+    """
+    with core.database.read() as session:
+        target, project = access.load(session, Target, target_id, actor)
+        releases = [views.release(row) for row in _newest_releases(session, target_id)]
+    access.require(core, actor, Permission.TARGET_READ, project, about=("target", target_id))
+    return {
+        "target_id": target.id,
+        "checked_at": views.moment(target.status_at),
+        "hosts": target.status.get("hosts", {}),
+        "drift": target.status.get("drift", []),
+        "releases": releases,
+    }
+
+
+def _newest_releases(session: Session, target_id: str) -> list[Release]:
+    """Return for each service of a target the release that was verified last."""
+    newest: dict[str, Release] = {}
+    query = (
+        select(Release)
+        .where(Release.target_id == target_id, Release.verified_at.is_not(None))
+        .order_by(Release.verified_at.desc())
+        .limit(200)
+    )
+    for row in session.scalars(query):
+        newest.setdefault(row.service_id, row)
+    return list(newest.values())
+
+
+class TargetStatusJob:
+    """See `job_kind.JobKind`. Reads only."""
+
+    def __init__(self, core: Core, lease: Lease) -> None:
+        self._core = core
+        self._lease = lease
+        self._hosts: dict[str, RunHost] = {}
+        self._unreachable: set[str] = set()
+
+    def begin(self) -> PlaybookRun | None:
+        """Ask about each service that was ever released there."""
+        with self._core.database.read() as session:
+            target = session.get_one(Target, self._lease.resource_id)
+            self._hosts = {host.name: host for host in release_spec.run_hosts(self._core, session, target)}
+            names = session.scalars(
+                select(Service.name).where(
+                    Service.id.in_(select(Release.service_id).where(Release.target_id == target.id))
+                )
+            )
+            projects = sorted(release_spec.project_name(name, target.name) for name in names)
+        return PlaybookRun(
+            job_id=self._lease.job_id,
+            playbook="target_status.yml",
+            hosts=list(self._hosts.values()),
+            documents={"release_spec_file": {"api": release_spec.API, "projects": projects}},
+            secret_env=release_spec.secret_env(self._core),
+            timeout=STATUS_TIMEOUT,
+        )
+
+    def record(self, batch: Sequence[RunEvent]) -> None:
+        """Keep the log."""
+        self._unreachable |= {event.host for event in batch if event.unreachable and event.host}
+        with self._core.database.write() as session:
+            jobs.fenced(session, self._lease)
+            jobs.write_logs(session, self._lease, batch)
+
+    def end(self, outcome: RunOutcome) -> PlaybookRun | None:
+        """Keep what was found on the target's row and tell of drift."""
+        reached = connection.explain(self._core, self._hosts, self._unreachable)
+        found: dict[str, Any] = {
+            name: outcome.results.get(f"{name}.status")
+            or {"error_key": reached.get(name, ("internal_error", outcome.message))[0]}
+            for name in self._hosts
+        }
+        now = self._core.clock.now()
+        with self._core.database.write() as session:
+            job = jobs.fenced(session, self._lease)
+            target = session.get_one(Target, self._lease.resource_id)
+            drift = sorted(_drift(found))
+            target.status = {"hosts": found, "drift": drift}
+            target.status_at = now
+            jobs.finish(job, now, "succeeded" if outcome.status == "successful" else "failed")
+            if drift:
+                told = NewEvent(
+                    "resource.drift_found", "target", target.id, status="warning",
+                    project_id=target.project_id, environment_id=target.environment_id,
+                    detail={"drift": drift},
+                )  # fmt: skip
+                events.append(session, system_actor("worker"), now, [told])
+        return None
+
+    def refuse(self, error_key: str, detail: str) -> None:
+        """End the job; the target keeps what was known of it."""
+        with self._core.database.write() as session:
+            job: Job = jobs.fenced(session, self._lease)
+            jobs.finish(job, self._core.clock.now(), "failed", {"error_key": error_key, "detail": detail})
+
+
+def _drift(found: Mapping[str, Any]) -> set[str]:
+    """Collect what the hosts themselves say differs from what was released there."""
+    drift = set()
+    for host, status in found.items():
+        for project in status.get("projects", []) if isinstance(status, Mapping) else []:
+            drift |= {f"{host}: {project.get('project')}.{part}" for part in project.get("drift", [])}
+    return drift

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What comes due by itself: tickets and previews expire, SLAs pass, jobs whose workers were lost are ended.
+
+Any number of schedulers may run: each step is guarded, so one of them does it and the others find it done.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from controlplane.services import approvals, expiry
+from controlplane.services.core import Core
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 1.0
+STEPS: tuple[Callable[[Core], int], ...] = (
+    approvals.expire_due,
+    approvals.escalate_overdue,
+    expiry.expire_previews,
+    expiry.end_abandoned,
+    expiry.forget_answers,
+)
+
+
+def run(core: Core, stopping: threading.Event) -> None:
+    """Take each step about once a second until `stopping` is set. A step that fails is tried again."""
+    while not stopping.wait(TICK_SECONDS):
+        for step in STEPS:
+            try:
+                step(core)
+            except Exception:
+                log.exception("scheduled step failed", extra={"step": step.__name__})
