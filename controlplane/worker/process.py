@@ -29,7 +29,7 @@ def main(settings: Settings) -> None:
     from controlplane.worker.loop import Worker
 
     core = build_core(settings)
-    worker = Worker(core, runner, slots=settings.worker_slots)
+    worker = Worker(core, runner, slots=settings.workers)
     stopping = threading.Event()
 
     def stop(_signal: int, _frame: object) -> None:
