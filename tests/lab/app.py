@@ -36,9 +36,11 @@ wait $child
 HTTPD = f"busybox httpd -f -p {PORT} -h /www"
 ONE_BY_ONE = f"busybox nc -ll -p {PORT} -e /app/answer"
 
+# The headers are read to their end: bytes left unread when the connection closes would reset it.
 ANSWER_UNHEALTHY = """\
 #!/bin/sh
 read -r method path protocol
+while read -r line && [ "${#line}" -gt 1 ]; do :; done
 if [ "$path" = /healthz ]; then
   status='500 Internal Server Error' body='{name} {version}: the migration 0042 is missing'
   echo "error: /healthz answers 500: the migration 0042 is missing" >&2
