@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who asks, and the permission that each route declares. What it is held *on* is asked by the services."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+from functools import wraps
+from typing import Any, TypeVar, cast
+
+from flask import current_app, g, request
+
+from controlplane.api.request_id import current_request_id
+from controlplane.domain.errors import Problem
+from controlplane.domain.permission import Actor, Permission, Reach, reach
+from controlplane.services import access
+from controlplane.services.core import Core
+
+PUBLIC = "public"
+ANYBODY = "anybody"
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+
+def current_core() -> Core:
+    """Return the installation that this application serves."""
+    return cast(Core, current_app.extensions["tidegate"])
+
+
+def current_actor() -> Actor:
+    """Return who asks. Only in routes that declare a permission."""
+    return cast(Actor, g.actor)
+
+
+def requires(permission: Permission) -> Callable[[View], View]:
+    """Declare that a route needs a permission; without it anywhere, nobody gets past this line.
+
+    Raises (in the route):
+        Problem: `authentication_required`, `token_expired`, `permission_denied`.
+    """
+
+    def decorate(view: View) -> View:
+        return _declare(view, permission)
+
+    return decorate
+
+
+def authenticated(view: View) -> View:
+    """Declare that a route needs a token and no permission: what it answers is about the caller only."""
+    return _declare(view, None)
+
+
+def public(view: View) -> View:
+    """Declare that a route is open to everybody."""
+    return _mark(view, PUBLIC)
+
+
+def _declare(view: View, permission: Permission | None) -> View:
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        g.actor = authenticate()
+        if permission is not None and reach(g.actor, permission) == Reach():
+            _refuse(g.actor, permission)
+        return view(*args, **kwargs)
+
+    return _mark(cast(View, guarded), str(permission) if permission else ANYBODY)
+
+
+def _mark(view: View, declared: str) -> View:
+    view.__dict__["declared_access"] = declared
+    document = deepcopy(view.__dict__.get("_apidoc", {}))
+    document["access"] = declared
+    view.__dict__["_apidoc"] = document
+    return view
+
+
+def authenticate() -> Actor:
+    """Return who the request's bearer token belongs to.
+
+    Raises:
+        Problem: `authentication_required`, `token_expired`.
+    """
+    scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not text:
+        raise Problem("authentication_required")
+    return access.authenticate_token(current_core(), text.strip(), current_request_id())
+
+
+def _refuse(actor: Actor, permission: Permission) -> None:
+    core = current_core()
+    with core.database.write() as session:
+        access.record_denial(session, core, actor, permission, None, ("route", (request.endpoint or "")[:40]))
+    raise Problem("permission_denied", f"this needs {permission}", extra={"permission": str(permission)})

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every resource of the API, in the order in which its document shows them."""
+
+from __future__ import annotations
+
+from flask_smorest import Blueprint
+
+from controlplane.api import approvals, audit, events, jobs, releases
+
+BLUEPRINTS: list[Blueprint] = [
+    releases.blueprint,
+    approvals.blueprint,
+    events.blueprint,
+    jobs.blueprint,
+    audit.blueprint,
+]
+
+
+def blueprints() -> list[Blueprint]:
+    """Return the blueprints; their prefixes are below `/api/v1`."""
+    return list(BLUEPRINTS)

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one place that knows which adapter is in use. Imports stay inside: a process carries what it works with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from controlplane.services.core import Core
+
+if TYPE_CHECKING:
+    from controlplane.ports.queue import Queue
+    from controlplane.settings import Settings
+
+
+def build_core(settings: Settings) -> Core:
+    """Put an installation together.
+
+    Raises:
+        KeyFileUnsafe: the key file is missing, published or readable by others.
+    """
+    from controlplane.adapters.artifacts.folder import FolderArtifacts
+    from controlplane.adapters.clock import SystemClock
+    from controlplane.adapters.probe import SshProbe
+    from controlplane.adapters.vault import FernetVault
+    from controlplane.store.session import Database, open_engine
+
+    settings.make_folders()
+    return Core(
+        settings=settings,
+        database=Database(open_engine(settings.database_url)),
+        clock=SystemClock(),
+        vault=FernetVault(settings.key_file),
+        queue=_queue(settings),
+        artifacts=FolderArtifacts(settings.artifact_dir),
+        probe=SshProbe(),
+    )
+
+
+def _queue(settings: Settings) -> Queue:
+    if settings.is_sqlite:
+        from controlplane.adapters.queue.embedded import EmbeddedQueue
+
+        return EmbeddedQueue(settings.home / "wake")
+    from controlplane.adapters.queue.procrastinate import ProcrastinateQueue
+
+    return ProcrastinateQueue(settings.database_url)
