@@ -2,14 +2,14 @@
 """The lab from a shell, and from molecule's delegated driver.
 
     python -m tests.lab up --name shared --hosts a,b
-    python -m tests.lab host c --name shared        # JSON: address, port, user, key_path, known_hosts, ssh_args
+    python -m tests.lab host c --name shared        # JSON: address, port, user, key_path, ssh_args ...
     python -m tests.lab inventory --name shared     # JSON, as Ansible's inventory scripts print it
     python -m tests.lab fault a pause --name shared
     python -m tests.lab remove-host c --name shared
     python -m tests.lab down --name shared
 
-molecule: `create.yml` runs `host NAME` and puts the JSON's address, port, user, key_path and ssh_args into the
-instance configuration; `destroy.yml` runs `remove-host NAME`. Messages go to stderr, JSON alone to stdout.
+molecule: `create.yml` runs `host NAME` and puts the JSON's address, port, user, key_path and ssh_args into
+the instance configuration; `destroy.yml` runs `remove-host NAME`. Messages go to stderr, JSON alone to stdout.
 Exit codes: 0 done, 1 the lab could not do it, 2 wrong usage.
 """
 
@@ -24,7 +24,18 @@ from .command import LabError
 from .host import LabHost
 from .lab import Lab
 
-FAULTS = ("pause", "unpause", "cut", "mend", "kill", "start", "change-host-key", "pin-host-key", "fill-disk", "free-disk")
+FAULTS = (
+    "pause",
+    "unpause",
+    "cut",
+    "mend",
+    "kill",
+    "start",
+    "change-host-key",
+    "pin-host-key",
+    "fill-disk",
+    "free-disk",
+)
 
 
 def host_facts(host: LabHost) -> dict[str, Any]:
@@ -68,15 +79,19 @@ def _do(lab: Lab, options: argparse.Namespace) -> Any:
         case "inventory":
             return lab.inventory()
         case "host":
-            behind = lab.jump_host() if options.behind_jump else None
             lab.up()
+            behind = lab.jump_host() if options.behind_jump else None
             return host_facts(lab.host(options.host, docker=not options.no_docker, behind=behind))
         case "remove-host":
-            return lab.known_host(options.host).remove() if lab.is_up() and options.host in _names(lab) else None
+            return (
+                lab.known_host(options.host).remove() if lab.is_up() and options.host in _names(lab) else None
+            )
         case "fault":
             return getattr(lab.known_host(options.host), options.fault.replace("-", "_"))()
         case "app":
-            return str(lab.app_archive(options.version, healthy=not options.unhealthy, size_mb=options.size_mb))
+            return str(
+                lab.app_archive(options.version, healthy=not options.unhealthy, size_mb=options.size_mb)
+            )
     raise AssertionError(options.verb)
 
 
@@ -104,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     host.add_argument("host")
     host.add_argument("--no-docker", action="store_true", help="a host on which Docker is not installed")
     host.add_argument("--behind-jump", action="store_true", help="reachable only through the jump host")
-    remove = verbs.add_parser("remove-host", parents=[common], help="delete a host; no error when it is not there")
+    remove = verbs.add_parser("remove-host", parents=[common], help="delete a host, if it is there")
     remove.add_argument("host")
     fault = verbs.add_parser("fault", parents=[common], help="switch a fault on or off")
     fault.add_argument("host")

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Images of a small web application, made without network: busybox and a page.
 
-`/` answers `<name> <version>`, `/healthz` answers `ok`; an unhealthy build answers 500 on `/healthz` and says why
-on its standard error. `/cgi-bin/env` prints the environment, `/cgi-bin/slow` answers after 3 s (a request to
-drain). Port 8080. The image carries a health check (`wget` on `/healthz` every second, three tries). The same
-arguments make the same bytes, hence the same image id on every machine with the same busybox.
+`/` answers `<name> <version>`, `/healthz` answers `ok`; an unhealthy build answers 500 on `/healthz` and says
+why on its standard error. `/cgi-bin/env` prints the environment, `/cgi-bin/slow` answers after 3 s (a request
+to drain). Port 8080. The image carries a health check (`wget` on `/healthz` every second, three tries).
+The same arguments make the same bytes, hence the same image id on every machine with the same busybox.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ CGI = {
 }
 
 
-def archive(folder: Path, version: str, *, healthy: bool = True, name: str = "shop", size_mb: int = 0) -> Path:
+def archive(
+    folder: Path, version: str, *, healthy: bool = True, name: str = "shop", size_mb: int = 0
+) -> Path:
     """Make (or find) the archive of `name:version` in `folder`; `size_mb` adds that much incompressible data.
 
     Raises ValueError for a name or version that is no image name or tag.
@@ -78,7 +80,7 @@ def image_id(path: Path) -> str:
     with tarfile.open(path) as tar:
         manifest = tar.extractfile("manifest.json")
         assert manifest is not None
-        return "sha256:" + json.loads(manifest.read())[0]["Config"].removesuffix(".json")
+        return "sha256:" + str(json.loads(manifest.read())[0]["Config"]).removesuffix(".json")
 
 
 def _archive(name: str, version: str, healthy: bool, size_mb: int) -> bytes:

@@ -34,7 +34,9 @@ def run(
     except subprocess.TimeoutExpired as error:
         raise LabError(f"{' '.join(argv)}: no end after {timeout:g} s") from error
     if check and done.returncode != 0:
-        raise LabError(f"{' '.join(argv)}: exit code {done.returncode}\n{(done.stderr or done.stdout)[-4000:]}")
+        raise LabError(
+            f"{' '.join(argv)}: exit code {done.returncode}\n{(done.stderr or done.stdout)[-4000:]}"
+        )
     return done
 
 
@@ -42,5 +44,7 @@ def run_bytes(argv: Sequence[str], data: bytes, timeout: float = 300) -> bytes:
     """Run `argv` with `data` on stdin and answer what it wrote; a failure is a LabError with its output."""
     done = subprocess.run(list(argv), input=data, capture_output=True, timeout=timeout)
     if done.returncode != 0:
-        raise LabError(f"{' '.join(argv)}: exit code {done.returncode}\n{done.stderr.decode(errors='replace')[-4000:]}")
+        raise LabError(
+            f"{' '.join(argv)}: exit code {done.returncode}\n{done.stderr.decode(errors='replace')[-4000:]}"
+        )
     return done.stdout

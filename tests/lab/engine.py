@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The lab's own Docker engine, which runs the hosts; it never meets one that the machine has.
 
-One engine serves all labs of one `$TIDEGATE_LAB_HOME`. It writes no firewall rule, sets no sysctl and makes no
-bridge but those of the labs' networks. Its images stay in the cache when it is stopped.
+One engine serves all labs of one `$TIDEGATE_LAB_HOME`. It writes no firewall rule, sets no sysctl and makes
+no bridge but those of the labs' networks. Its images stay in the cache when it is stopped.
 """
 
 from __future__ import annotations
@@ -57,15 +57,16 @@ class Engine:
             return self.docker("version", check=False, timeout=10).returncode == 0
         return False
 
-    def ensure_running(self) -> None:
-        """Start the engine unless it answers. Raises LabError with the end of its log when it does not come up."""
+    def ensure_running(self) -> bool:
+        """Start the engine unless it answers; tells whether it had to. Raises LabError with the log's end."""
         with paths.locked(self.lock):
             if self.answers():
-                return
+                return False
             self._start()
+            return True
 
     def stop(self) -> None:
-        """Stop the engine and undo what it left on the machine: mounts, sockets, cgroups. Images stay cached."""
+        """Stop the engine and undo its mounts, sockets and cgroups. Images stay cached."""
         with paths.locked(self.lock):
             for program in ("dockerd", "containerd"):
                 self._end(program)
@@ -80,7 +81,8 @@ class Engine:
         """Whether any lab still has a host or a network in the engine."""
         label = ["--filter", f"label={LAB_LABEL}", "-q"]
         return bool(
-            self.docker("ps", "-a", *label).stdout.strip() or self.docker("network", "ls", *label).stdout.strip()
+            self.docker("ps", "-a", *label).stdout.strip()
+            or self.docker("network", "ls", *label).stdout.strip()
         )
 
     def _start(self) -> None:
@@ -121,7 +123,13 @@ class Engine:
         }
         with (self.sockets / f"{program}.log").open("ab") as log:
             child = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, cwd="/", start_new_session=True
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=env,
+                cwd="/",
+                start_new_session=True,
             )
         (self.sockets / f"{program}.process").write_text(str(child.pid))
         end = time.monotonic() + seconds
@@ -139,7 +147,9 @@ class Engine:
             state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
         except (OSError, ValueError):
             return None
-        ours = words[0].endswith(program.encode()) and any(str(self.sockets).encode() in word for word in words)
+        ours = words[0].endswith(program.encode()) and any(
+            str(self.sockets).encode() in word for word in words
+        )
         return pid if ours and state != "Z" else None
 
     def _end(self, program: str) -> None:
@@ -154,7 +164,10 @@ class Engine:
 
     def _remove_cgroups(self) -> None:
         # runc removes the hosts' cgroups; the parent it made for them is left.
-        for parent in [*Path("/sys/fs/cgroup").glob(f"*/{self.cgroup}"), Path("/sys/fs/cgroup") / self.cgroup]:
+        for parent in [
+            *Path("/sys/fs/cgroup").glob(f"*/{self.cgroup}"),
+            Path("/sys/fs/cgroup") / self.cgroup,
+        ]:
             for folder, _, _ in os.walk(parent, topdown=False):
                 with contextlib.suppress(OSError):
                     os.rmdir(folder)
@@ -162,7 +175,10 @@ class Engine:
 
 def unmount_below(*folders: Path) -> None:
     """Unmount everything mounted in these folders, the deepest first."""
-    points = [line.split()[1].encode().decode("unicode_escape") for line in Path("/proc/mounts").read_text().splitlines()]
+    points = [
+        line.split()[1].encode().decode("unicode_escape")
+        for line in Path("/proc/mounts").read_text().splitlines()
+    ]
     for point in reversed(points):
         if any(Path(point).is_relative_to(folder) for folder in folders):
             run(["umount", "--lazy", point], check=False)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The pytest plugin that gives tests a lab: load it with `pytest_plugins = ["tests.lab.fixtures"]`.
 
-- `lab` (session): the lab that `TIDEGATE_LAB` names, which stays as it is, or one of this run's own, taken down
-  when the run ends. `TIDEGATE_LAB_KEEP=1` keeps it, under the name `pytest`, for the next run to find.
+- `lab` (session): the lab that `TIDEGATE_LAB` names, which stays as it is, or one of this run's own, taken
+  down when the run ends. `TIDEGATE_LAB_KEEP=1` keeps it, under the name `pytest`, for the next run to find.
 - `lab_host`: a host that is this test's alone, removed after it.
 
 With pytest-xdist all workers share one lab; hosts are told apart by their names.
@@ -59,7 +59,7 @@ def lab() -> Iterator[Lab]:
 
 @pytest.fixture
 def lab_host(lab: Lab, request: pytest.FixtureRequest) -> Iterator[Callable[..., LabHost]]:
-    """Makes hosts that are this test's alone: `lab_host()`, `lab_host(docker=False)`; takes Lab.host's arguments."""
+    """Makes hosts that are this test's alone: `lab_host(docker=False)`; takes Lab.host's arguments."""
     made: list[LabHost] = []
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
 

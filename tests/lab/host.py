@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shlex
 import subprocess
 import time
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import disk, image, network, paths, ssh
+from . import disk, image, network, ssh
 from .command import LabError, run
 from .engine import LAB_LABEL
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 # All that systemd and Docker need; `--privileged` fails where the machine itself lacks a capability.
 CAPABILITIES = (
-    "SYS_ADMIN", "NET_ADMIN", "NET_RAW", "NET_BROADCAST", "SYS_PTRACE", "SYS_NICE", "SYSLOG", "IPC_LOCK", "MKNOD",
-    "SYS_CHROOT", "AUDIT_WRITE", "LINUX_IMMUTABLE",
+    "SYS_ADMIN", "NET_ADMIN", "NET_RAW", "NET_BROADCAST", "SYS_PTRACE", "SYS_NICE", "SYSLOG", "IPC_LOCK",
+    "MKNOD", "SYS_CHROOT", "AUDIT_WRITE", "LINUX_IMMUTABLE",
 )  # fmt: skip
 HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
 BALLAST = "lab-ballast"
@@ -30,7 +31,7 @@ BALLAST = "lab-ballast"
 
 @dataclass
 class LabHost:
-    """One host. `address` is reachable from this machine unless `behind` names the jump host in front of it."""
+    """One host. This machine reaches `address`, unless `behind` names the jump host in front of it."""
 
     lab: Lab = field(repr=False)
     name: str
@@ -69,9 +70,7 @@ class LabHost:
         user: str = "root",
         timeout: float = 300,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command over SSH as `user`. Raises LabError when `check` and it fails; 255 is SSH's own failure."""
-        import shlex
-
+        """Run a command over SSH as `user`. With `check`, a failure is a LabError; 255 is SSH's own."""
         remote = shlex.join(argv)
         return run(
             ["ssh", *self.ssh_options(), f"{user}@{self.address}", "--", remote],
@@ -147,8 +146,8 @@ class LabHost:
     def fill_disk(self, mount: str = "/var/lib/tidegate") -> None:
         """Fill the file system that `mount` is on: every further write there fails with ENOSPC.
 
-        `/var/lib/tidegate`, `/var/lib/docker`, `/var/lib/containerd` and `/home` are one disk; the rest of the
-        host, `/tmp` and `/root` among it, is another that is not meant to be filled.
+        `/var/lib/tidegate`, `/var/lib/docker`, `/var/lib/containerd` and `/home` are one disk; the rest of
+        the host, `/tmp` and `/root` among it, is another that is not meant to be filled.
         """
         if not any(mount == folder or mount.startswith(folder + "/") for folder in disk.FOLDERS.values()):
             raise ValueError(f"{mount} is not on the host's own disk")
@@ -194,11 +193,13 @@ class LabHost:
             for word in ("--mount", f"type=bind,source={self._mount_point / name},target={folder}")
         ]
         engine.docker(
-            "create", "--name", self.container, "--hostname", self.name, "--label", f"{LAB_LABEL}={self.lab.name}",
+            "create", "--name", self.container, "--hostname", self.name,
+            "--label", f"{LAB_LABEL}={self.lab.name}",
             "--network", first, "--ip", self.networks[first], "--cgroupns", "private",
             *(word for capability in CAPABILITIES for word in ("--cap-add", capability)),
             "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined",
-            "--security-opt", "systempaths=unconfined", "--stop-signal", "SIGRTMIN+3", "--env", "container=docker",
+            "--security-opt", "systempaths=unconfined", "--stop-signal", "SIGRTMIN+3",
+            "--env", "container=docker",
             "--tmpfs", "/run:exec", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec", *volumes,
             image.ensure(engine, docker=self.docker), "/usr/local/sbin/lab-init",
         )  # fmt: skip
@@ -210,7 +211,7 @@ class LabHost:
         self.start()
 
     def restore(self) -> None:
-        """Bring the host back into good order: started, not paused, connected, its key pinned, room on its disk."""
+        """Bring the host back into good order: started, connected, its key pinned, room on its disk."""
         state = self.state()
         if state == "absent":
             raise LabError(f"host {self.name} of lab {self.lab.name} is gone")
@@ -238,12 +239,11 @@ class LabHost:
         end = time.monotonic() + seconds
         while True:
             with contextlib.suppress(LabError):
-                done = self.run(probe, check=False, timeout=15)
-                if done.returncode == 0:
-                    return
+                self.run(probe, timeout=15)
+                return
             if time.monotonic() > end:
                 logs = self.exec(["journalctl", "-n", "40", "--no-pager"], check=False)
-                raise LabError(f"host {self.name} did not come up in {seconds:g} s: {done.stderr}\n{logs.stdout}")
+                raise LabError(f"host {self.name} did not come up in {seconds:g} s\n{logs.stdout}")
             time.sleep(0.2)
 
     @property
@@ -276,6 +276,3 @@ class LabHost:
         settings = "{{json .NetworkSettings.Networks}}"
         found = json.loads(self.lab.engine.docker("inspect", "--format", settings, self.container).stdout)
         return set(found)
-
-
-__all__ = ["BALLAST", "CAPABILITIES", "LabHost", "paths"]

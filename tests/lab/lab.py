@@ -61,7 +61,7 @@ class Lab:
             with paths.locked(paths.home() / "image.lock"):
                 packages.base_system()
                 packages.unpacked()
-            self.engine.ensure_running()
+            was_down = self.engine.ensure_running()
             image.ensure(self.engine, docker=True)
             ssh.key_pair(self.key_path, f"tidegate-lab-{self.name}")
             if not self.known_hosts.exists():
@@ -70,14 +70,15 @@ class Lab:
                 self._ensure_network(state, behind_jump=False)
                 if state["networks"].get("behind"):
                     self._ensure_network(state, behind_jump=True)
-        for host in self.hosts():
+        # While the engine runs, a host that is down is down because a test wants it so.
+        for host in self.hosts() if was_down else []:
             if host.state() == "absent":
                 self.forget(host.name)
             elif host.state() in ("exited", "created", "dead"):
                 host.start()
 
     def down(self) -> None:
-        """Delete everything the lab made; the last lab to go takes the engine with it. Downloads stay cached."""
+        """Delete everything the lab made; the last lab takes the engine with it. Downloads stay cached."""
         with self._locked():
             if self.folder.exists() or self.engine.answers():
                 self._remove_from_engine()
@@ -85,7 +86,8 @@ class Lab:
             shutil.rmtree(self.folder, ignore_errors=True)
             if self.engine.answers() and not self.engine.in_use():
                 self.engine.stop()
-        self._lock_path.unlink(missing_ok=True)
+        for lock in (self._lock_path, *self._lock_path.parent.glob(f"{self.name}.*")):
+            lock.unlink(missing_ok=True)
 
     def is_up(self) -> bool:
         """Whether the lab is there and its engine answers."""
@@ -104,10 +106,11 @@ class Lab:
     def host(
         self, name: str, docker: bool = True, sudo_password: str | None = None, behind: LabHost | None = None
     ) -> LabHost:
-        """Make a host, or return the one there is in good order: started, connected, unpaused, its key pinned.
+        """Make a host, or return the one there is in good order: started, connected, its key pinned.
 
-        `behind` puts it into the network that only this jump host reaches. A host of that name made differently
-        is a ValueError. `sudo_password` None leaves `operator` without sudo, or with the password set before.
+        `behind` puts it into the network that only this jump host reaches. A host of that name made
+        differently is a ValueError. `sudo_password` None leaves `operator` without sudo, or with the password
+        set before.
         """
         if not NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no name for a host (small letters, digits, dashes)")
@@ -127,7 +130,7 @@ class Lab:
         return host
 
     def jump_host(self) -> LabHost:
-        """A host without Docker, with a foot in both networks; `host(..., behind=jump)` puts one behind it."""
+        """A host without Docker, in both networks; `host(..., behind=jump)` puts one behind it."""
         with self._locked(), self._state() as state:
             self._ensure_network(state, behind_jump=True)
         return self.host(JUMP, docker=False)
@@ -176,7 +179,11 @@ class Lab:
             self._write_known_hosts(state)
 
     def _write_known_hosts(self, state: dict[str, Any]) -> None:
-        pinned = [(facts["address"], facts["pinned_key"]) for facts in state["hosts"].values() if facts["pinned_key"]]
+        pinned = [
+            (facts["address"], facts["pinned_key"])
+            for facts in state["hosts"].values()
+            if facts["pinned_key"]
+        ]
         ssh.write_known_hosts(self.known_hosts, pinned)
 
     def _known_or_planned(self, name: str, docker: bool, behind: str | None) -> tuple[LabHost, bool]:
@@ -184,7 +191,9 @@ class Lab:
             known = state["hosts"].get(name)
             if known:
                 if (known["docker"], known["behind"]) != (docker, behind):
-                    raise ValueError(f"host {name} exists with docker={known['docker']}, behind={known['behind']}")
+                    raise ValueError(
+                        f"host {name} exists with docker={known['docker']}, behind={known['behind']}"
+                    )
                 return self._host(name, known), False
             numbers = {facts["number"] for facts in state["hosts"].values()}
             number = next(free for free in range(240) if free not in numbers)

@@ -62,7 +62,8 @@ def _create(engine: Engine, lab: str, known: Network | None, *, behind_jump: boo
     )
     engine.docker(
         "network", "create", "--driver", "bridge", "--internal", "--subnet", subnet,
-        "--label", f"{LAB_LABEL}={lab}", "--opt", f"com.docker.network.bridge.name={network.bridge}", network.name,
+        "--label", f"{LAB_LABEL}={lab}",
+        "--opt", f"com.docker.network.bridge.name={network.bridge}", network.name,
     )  # fmt: skip
     return network
 

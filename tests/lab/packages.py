@@ -34,7 +34,8 @@ BASE_PACKAGES = (
 )
 UNPACKED = {
     "bookworm": (
-        "docker.io", "containerd", "runc", "libdevmapper1.02.1", "libseccomp2", "busybox-static", "docker-registry"
+        "docker.io", "containerd", "runc", "libdevmapper1.02.1", "libseccomp2", "busybox-static",
+        "docker-registry",
     ),
     # bookworm has only the retired Compose 1.
     "trixie": ("docker-compose",),
@@ -56,7 +57,9 @@ def install_missing() -> list[str]:
     if not missing:
         return []
     if os.geteuid() != 0:
-        raise LabError(f"missing packages: {' '.join(missing)} (apt-get install as root, or run the lab as root)")
+        raise LabError(
+            f"missing packages: {' '.join(missing)} (apt-get install as root, or run the lab as root)"
+        )
     print(f"lab: installing with apt: {' '.join(missing)}", file=sys.stderr, flush=True)
     argv = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *missing]
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -75,7 +78,14 @@ def base_system() -> Path:
         making.unlink(missing_ok=True)
         tarball.parent.mkdir(parents=True, exist_ok=True)
         run(
-            ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={BASE_PACKAGES}", BASE_SUITE, str(making)],
+            [
+                "mmdebstrap",
+                "--quiet",
+                "--variant=minbase",
+                f"--include={BASE_PACKAGES}",
+                BASE_SUITE,
+                str(making),
+            ],
             timeout=1200,
         )
         making.rename(tarball)
@@ -115,7 +125,10 @@ def _download(suite: str, names: tuple[str, ...], folder: Path) -> list[Path]:
     }
     options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
     run(["apt-get", *options, "update"], timeout=300)
-    run(["sh", "-c", 'cd "$0" && exec "$@"', str(folder / "debs"), "apt-get", *options, "download", *names], timeout=900)
+    run(
+        ["sh", "-c", 'cd "$0" && exec "$@"', str(folder / "debs"), "apt-get", *options, "download", *names],
+        timeout=900,
+    )
     return sorted((folder / "debs").glob("*.deb"))
 
 

@@ -36,6 +36,10 @@ def digest(*parts: str, length: int = 12) -> str:
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on `path` (created when missing); other processes wait for it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Whoever held it before may have deleted the file; then the lock is on nothing.
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(lock.fileno())):
+                yield
+                return

@@ -44,7 +44,9 @@ SETTINGS = {
     "http": {"addr": f":{PORT}"},
     "auth": {"htpasswd": {"realm": "lab", "path": "/etc/docker-registry.htpasswd"}},
 }
-HASH_PASSWORD = "import crypt, sys; print(crypt.crypt(sys.stdin.read(), crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)))"
+HASH_PASSWORD = (
+    "import crypt, sys; print(crypt.crypt(sys.stdin.read(), crypt.mksalt(crypt.METHOD_BLOWFISH, rounds=16)))"
+)
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ class Registry:
         host = lab.host(HOST, docker=False)
         registry = cls(host, f"{host.address}:{PORT}")
         if host.exec(["test", "-e", "/etc/systemd/system/registry.service"], check=False).returncode != 0:
-            hashed = host.exec(["python3", "-W", "ignore", "-c", HASH_PASSWORD], input=PASSWORD).stdout.strip()
+            hashed = host.exec(
+                ["python3", "-W", "ignore", "-c", HASH_PASSWORD], input=PASSWORD
+            ).stdout.strip()
             program = packages.unpacked() / "usr/bin/docker-registry"
             image.put_files(
                 lab.engine,
@@ -89,7 +93,9 @@ class Registry:
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "config": _descriptor("application/vnd.docker.container.image.v1+json", config),
-            "layers": [_descriptor("application/vnd.docker.image.rootfs.diff.tar.gzip", layer) for layer in layers],
+            "layers": [
+                _descriptor("application/vnd.docker.image.rootfs.diff.tar.gzip", layer) for layer in layers
+            ],
         }
         for blob in (config, *layers):
             self._put_blob(repository, blob)

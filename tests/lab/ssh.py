@@ -28,7 +28,7 @@ def new_key_pair(comment: str) -> tuple[str, str]:
 
 
 def options(known_hosts: Path, key: Path, via: LabHost | None) -> list[str]:
-    """What a client must be told to reach a host: this key, these host keys, and the way through a jump host."""
+    """What a client must be told to reach a host: this key, these host keys, the way through a jump host."""
     words = [
         "-o", f"UserKnownHostsFile={known_hosts}", "-o", "GlobalKnownHostsFile=/dev/null",
         "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes", "-o", f"IdentityFile={key}",

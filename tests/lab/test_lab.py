@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from . import app, packages, paths
-from .command import LabError, run_bytes
+from .command import LabError, run, run_bytes
 from .host import LabHost
 from .lab import Lab
 
@@ -33,7 +34,9 @@ def load(host: LabHost, archive: Path) -> None:
 
 def compose_up(host: LabHost, version: str) -> subprocess.CompletedProcess[str]:
     text = COMPOSE.format(version=version)
-    return host.run(["docker", "compose", "-p", "shop", "-f", "-", "up", "-d", "--wait"], check=False, input=text)
+    return host.run(
+        ["docker", "compose", "-p", "shop", "-f", "-", "up", "-d", "--wait"], check=False, input=text
+    )
 
 
 def get(host: LabHost, path: str) -> tuple[int, str]:
@@ -100,14 +103,18 @@ def test_an_application_runs_and_a_broken_build_says_why(lab: Lab, lab_host: Mak
     assert "500" in health["Log"][-1]["Output"]
 
 
-def test_an_archive_is_small_and_the_same_each_time_it_is_made(lab: Lab, lab_host: MakeHost, tmp_path: Path) -> None:
+def test_an_archive_is_small_and_the_same_each_time_it_is_made(
+    lab: Lab, lab_host: MakeHost, tmp_path: Path
+) -> None:
     first, again = (app.archive(tmp_path / folder, "7") for folder in ("one", "two"))
     assert first.read_bytes() == again.read_bytes()
     assert first.stat().st_size < 3_000_000
     assert app.archive(tmp_path, "7", size_mb=4).stat().st_size > 6_000_000
     host = lab_host()
     load(host, first)
-    assert host.run(["docker", "image", "inspect", "-f", "{{.Id}}", "shop:7"]).stdout.strip() == app.image_id(first)
+    assert host.run(["docker", "image", "inspect", "-f", "{{.Id}}", "shop:7"]).stdout.strip() == app.image_id(
+        first
+    )
 
 
 def test_a_cut_cable_is_felt_outside_and_not_inside(lab_host: MakeHost) -> None:
@@ -116,7 +123,7 @@ def test_a_cut_cable_is_felt_outside_and_not_inside(lab_host: MakeHost) -> None:
     assert not port_answers(host)
     assert host.exec(["docker", "ps"]).returncode == 0
     host.mend()
-    assert host.run(["hostname", "-I"]).stdout.split()[0] == host.address
+    assert host.address in host.run(["hostname", "-I"]).stdout.split()
 
 
 def test_a_paused_host_hangs_and_goes_on(lab_host: MakeHost) -> None:
@@ -197,7 +204,8 @@ def test_the_registry_asks_for_its_password(lab: Lab, lab_host: MakeHost) -> Non
     assert refused.returncode != 0
     assert "no basic auth" in refused.stderr
     host.run(
-        ["docker", "login", "-u", registry.username, "--password-stdin", registry.address], input=registry.password
+        ["docker", "login", "-u", registry.username, "--password-stdin", registry.address],
+        input=registry.password,
     )
     assert digest in host.run(["docker", "pull", reference]).stdout
     registry.delete("private/shop", digest)
@@ -212,8 +220,6 @@ def test_ansible_reaches_the_inventory(lab: Lab, lab_host: MakeHost, tmp_path: P
     hosts = {name: facts["_meta"]["hostvars"][name] for name in facts["release_hosts"]["hosts"]}
     inventory.write_text(json.dumps({"release_hosts": {"hosts": hosts}}))
     pytest.importorskip("ansible")
-    import sys
-
     ansible = Path(sys.executable).with_name("ansible")
     done = subprocess.run(
         [str(ansible), "-i", str(inventory), host.name, "-m", "ansible.builtin.ping"],
@@ -236,8 +242,8 @@ def lonely_home(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
             Lab(folder.name).down()
 
 
-def traces(home: Path, lab: Lab) -> dict[str, object]:
-    """All that a lab of this home leaves on the machine."""
+def traces(home: Path, lab: Lab, subnets: list[str]) -> dict[str, object]:
+    """All that a lab of this home, with networks of these subnets, has on the machine."""
     mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(home) in line]
     links = subprocess.run(["ip", "-o", "link"], capture_output=True, text=True, check=True).stdout
     routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout
@@ -252,7 +258,7 @@ def traces(home: Path, lab: Lab) -> dict[str, object]:
             if (words := _command_line(pid)) and (str(engine.sockets) in words or str(home) in words)
         ],
         "links": [line for line in links.splitlines() if any(name in line for name in _bridges(lab))],
-        "routes": [line for line in routes.splitlines() if any(subnet in line for subnet in _subnets(lab))],
+        "routes": [line for line in routes.splitlines() if any(subnet in line for subnet in subnets)],
         "folder": lab.folder.exists(),
     }
 
@@ -268,8 +274,10 @@ def _bridges(lab: Lab) -> list[str]:
     return [f"tgl-{paths.digest(str(paths.home()), lab.name, text, length=8)}" for text in ("True", "False")]
 
 
-def _subnets(lab: Lab) -> list[str]:
-    return getattr(_subnets, "remembered", [])
+def subnets_of(lab: Lab) -> list[str]:
+    return [
+        facts["subnet"] for facts in json.loads((lab.folder / "lab.json").read_text())["networks"].values()
+    ]
 
 
 def test_down_leaves_nothing_and_spares_the_other_lab(lonely_home: Path) -> None:
@@ -282,19 +290,18 @@ def test_down_leaves_nothing_and_spares_the_other_lab(lonely_home: Path) -> None
     hidden = one.host("h", docker=False, behind=jump)
     other = two.host("h", docker=False)
     jump.pause()
-    subnets = [facts["subnet"] for facts in json.loads((one.folder / "lab.json").read_text())["networks"].values()]
-    setattr(_subnets, "remembered", subnets)  # noqa: B010
-    here = traces(lonely_home, one)
+    subnets = subnets_of(one) + subnets_of(two)
+    here = traces(lonely_home, one, subnets)
     assert all(here.values()), here
     assert hidden.address != other.address
     assert Path("/proc/sys/net/ipv4/ip_forward").read_text() == before
 
     one.down()
     assert other.run(["true"]).returncode == 0
-    assert not traces(lonely_home, one)["routes"]
+    assert not traces(lonely_home, one, [subnets[0]])["links"]
     two.down()
     for lab in (one, two):
-        left = traces(lonely_home, lab)
+        left = traces(lonely_home, lab, subnets)
         assert not any(left.values()), left
 
 
@@ -308,9 +315,10 @@ def test_a_crash_of_the_engine_is_mended_by_up_and_by_down(lonely_home: Path) ->
     lab.up()
     assert host.run(["cat", "/var/lib/tidegate/kept"]).stdout == "kept"
 
+    subnets = subnets_of(lab)
     crash(lab)
     lab.down()
-    left = traces(lonely_home, lab)
+    left = traces(lonely_home, lab, subnets)
     assert not any(left.values()), left
 
 
@@ -329,10 +337,4 @@ def test_a_lab_that_cannot_be_made_says_why(lab: Lab) -> None:
     with pytest.raises(ValueError, match="no name for a host"):
         lab.host("A b")
     with pytest.raises(LabError, match="is not installed"):
-        run_nothing()
-
-
-def run_nothing() -> None:
-    from .command import run
-
-    run(["tidegate-lab-has-no-such-program"])
+        run(["tidegate-lab-has-no-such-program"])
