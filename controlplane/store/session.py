@@ -3,13 +3,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import QueuePool
+
+# For locks that last microseconds (WAL recovery, checkpoints).
+BUSY_MILLISECONDS = 20
+WRITE_LOCK_SECONDS = 30.0
+WRITE_LOCK_POLL = 0.005
 
 
 def open_engine(url: str, pool_size: int = 10) -> Engine:
@@ -38,13 +45,25 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.execute("PRAGMA foreign_keys=ON")
-    cursor.execute("PRAGMA busy_timeout=30000")
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
     cursor.close()
 
 
 def _begin_sqlite(connection: Any) -> None:
-    writes = connection.get_execution_options().get("tidegate_writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if not connection.get_execution_options().get("tidegate_writes", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # Waited for here and not inside SQLite: in a server of green threads its wait would stop all of them,
+    # the one that holds the lock included.
+    until = time.monotonic() + WRITE_LOCK_SECONDS
+    while True:
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            return
+        except OperationalError as error:
+            if "locked" not in str(error.orig) or time.monotonic() > until:
+                raise
+        time.sleep(WRITE_LOCK_POLL)
 
 
 class Database:
@@ -61,11 +80,9 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Yield a session for reading; nothing it does is kept."""
+        # Closing rolls back and leaves what was read as it was read; an explicit rollback would expire it.
         with self._reading() as session:
-            try:
-                yield session
-            finally:
-                session.rollback()
+            yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
