@@ -28,8 +28,8 @@ class ArtifactStore(Protocol):
         """Stream an archive in, hashing on the way; keep it under its digest, once.
 
         Raises:
-            Problem: `artifact_checksum_mismatch`, `validation_error` (not an image archive, too large),
-                `artifact_store_full`. Nothing is left behind.
+            Problem: `artifact_checksum_mismatch`, `validation_error` (not an image archive), `payload_too_large`,
+                `storage_full`. Nothing is left behind.
         """
         ...
 
