@@ -13,7 +13,6 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import archive
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import image_store, step_record
 

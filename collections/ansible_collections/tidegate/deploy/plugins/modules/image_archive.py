@@ -83,11 +83,10 @@ tidegate:
       elements: dict
 """
 
-import time  # noqa: E402
+import time
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-
-from ansible_collections.tidegate.deploy.plugins.module_utils.host import (  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.tidegate.deploy.plugins.module_utils.host import (
     image_store,
     state_folder,
     step_record,
