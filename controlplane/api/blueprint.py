@@ -45,6 +45,14 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         super().__init__(name, import_name, **options)
         self._prepare_doc_cbks.append(self._document_access)
 
+    def _store_endpoint_docs(self, endpoint: str, obj: Any, parameters: Any, tags: Any, **options: Any) -> None:
+        """Name each operation, for those who make clients from the document."""
+        super()._store_endpoint_docs(endpoint, obj, parameters, tags, **options)
+        methods = {name: info for name, info in self._docs[endpoint].items() if name != "parameters"}
+        for method, info in methods.items():
+            name = endpoint if len(methods) == 1 else f"{method}_{endpoint}"
+            info.setdefault("manual_doc", {}).setdefault("operationId", name)
+
     @staticmethod
     def _document_access(doc: dict[str, Any], doc_info: dict[str, Any], *, method: str, **_: Any) -> dict[str, Any]:
         """Say who may call it, and which problems it answers with."""
@@ -60,6 +68,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
             codes += _CHANGING
         if declared not in (PUBLIC, ANYBODY):
             doc["x-permission"] = declared
+        doc.setdefault("parameters", []).extend(doc_info.get("headers", []))
         responses = doc.setdefault("responses", {})
         known = {str(code) for code in responses}
         responses.update({str(code): HTTPStatus(code).name for code in codes if str(code) not in known})

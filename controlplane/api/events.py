@@ -11,6 +11,7 @@ from marshmallow import Schema, fields, validate
 from controlplane.api import schema, sse
 from controlplane.api.auth import authenticated, current_actor, current_core
 from controlplane.api.blueprint import Blueprint
+from controlplane.api.header import understands
 from controlplane.domain.event import STATUSES
 from controlplane.domain.permission import EVENT_SOURCES
 from controlplane.services import timeline
@@ -68,7 +69,7 @@ def list_events(query: dict[str, Any]) -> dict[str, Any]:
 @blueprint.route("/stream")
 @authenticated
 @blueprint.arguments(EventStreamArgs, location="query")
-@blueprint.doc(parameters=[sse.LAST_EVENT_ID])
+@understands(sse.LAST_EVENT_ID)
 @blueprint.response(200, {"type": "string"}, content_type=sse.MEDIA_TYPE)
 def stream_events(query: dict[str, Any]) -> Response:
     """Follow events as server-sent events, from now on unless `after` or Last-Event-ID says otherwise."""

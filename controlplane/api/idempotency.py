@@ -13,7 +13,6 @@ import json
 import re
 import time
 from collections.abc import Callable
-from copy import deepcopy
 from datetime import timedelta
 from functools import wraps
 from typing import Any, TypeVar, cast
@@ -24,6 +23,7 @@ from sqlalchemy.exc import IntegrityError
 
 from controlplane.api import problem as problems
 from controlplane.api.auth import current_actor, current_core
+from controlplane.api.header import understands
 from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
 from controlplane.services.core import Core
@@ -62,10 +62,7 @@ def idempotent(view: View) -> View:
             return _wait_for_first(core, actor_id, key, digest)
         return _work(core, row_id, view, args, kwargs)
 
-    document = deepcopy(once.__dict__.get("_apidoc", {}))
-    document.setdefault("arguments", {}).setdefault("parameters", []).append(_PARAMETER)
-    once.__dict__["_apidoc"] = document
-    return cast(View, once)
+    return cast(View, understands(_PARAMETER)(once))
 
 
 _PARAMETER = {

@@ -14,6 +14,7 @@ from controlplane.api.approvals import ApproveSchema, RejectSchema, TicketDetail
 from controlplane.api.auth import current_actor, current_core, requires
 from controlplane.api.blueprint import Blueprint
 from controlplane.api.events import EventSchema
+from controlplane.api.header import understands
 from controlplane.api.idempotency import idempotent
 from controlplane.api.jobs import JobSchema, LogLineSchema
 from controlplane.domain.permission import Permission
@@ -174,7 +175,7 @@ class ReleaseArgs(schema.PageArgs):
     )
 
 
-_PREFER = {
+PREFER = {
     "in": "header",
     "name": "Prefer",
     "required": False,
@@ -198,7 +199,7 @@ def _answer_preview(release_id: str) -> tuple[dict[str, Any], int, dict[str, str
 @blueprint.route("/preview", methods=["POST"])
 @requires(Permission.RELEASE_APPLY)
 @idempotent
-@blueprint.doc(parameters=[_PREFER])
+@understands(PREFER)
 @blueprint.arguments(AskPreviewSchema)
 @blueprint.alt_response(202, schema=PreviewedReleaseSchema, description="Still previewing; follow the release.")
 @blueprint.response(201, PreviewedReleaseSchema, description="The whole preview; no preview_ref where a check blocks.")
@@ -270,7 +271,7 @@ def get_release_timeline(query: dict[str, Any], release_id: str) -> dict[str, An
 @blueprint.route("/<string:release_id>/timeline/stream")
 @requires(Permission.RELEASE_READ)
 @blueprint.arguments(sse.StreamArgs, location="query")
-@blueprint.doc(parameters=[sse.LAST_EVENT_ID])
+@understands(sse.LAST_EVENT_ID)
 @blueprint.response(200, {"type": "string"}, content_type=sse.MEDIA_TYPE)
 def stream_release_timeline(query: dict[str, Any], release_id: str) -> Response:
     """Follow the events of a release as server-sent events, from the beginning unless told otherwise.
@@ -292,7 +293,7 @@ def get_release_logs(query: dict[str, Any], release_id: str) -> dict[str, Any]:
 @blueprint.route("/<string:release_id>/rollback/preview", methods=["POST"])
 @requires(Permission.RELEASE_ROLLBACK)
 @idempotent
-@blueprint.doc(parameters=[_PREFER])
+@understands(PREFER)
 @blueprint.arguments(RollbackPreviewSchema)
 @blueprint.alt_response(202, schema=PreviewedReleaseSchema, description="Still previewing; follow the release.")
 @blueprint.response(201, PreviewedReleaseSchema)

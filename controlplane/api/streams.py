@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,7 +50,7 @@ class Subscription:
 
     wants: Callable[[Event], bool]
     on_drop: Callable[[], None]
-    frames: queue.Queue[Frame] = field(default_factory=lambda: queue.Queue(maxsize=BACKLOG))
+    frames: queue.Queue[Frame | None] = field(default_factory=lambda: queue.Queue(maxsize=BACKLOG))
     is_dropped: bool = False
 
     def next_frame(self, timeout: float) -> Frame | None:
@@ -107,6 +107,15 @@ class EventHub:
                 self._is_polling = True
                 threading.Thread(target=self._poll, name="event-hub", daemon=True).start()
             self._subscriptions.add(subscription)
+
+    def close(self) -> None:
+        """End every stream; clients come back with their Last-Event-ID, to whoever answers then."""
+        with self._lock:
+            ended, self._subscriptions = self._subscriptions, set()
+        for subscription in ended:
+            subscription.is_dropped = True
+            with suppress(queue.Full):
+                subscription.frames.put_nowait(None)
 
     def _poll(self) -> None:
         while True:

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The server process of `tidegate serve`: green threads, so that hundreds of open streams cost little.
+
+Workers are spawned first, while this process has loaded nothing: what they inherit is small.
+"""
+
+from __future__ import annotations
+
+import logging
+import resource
+import signal
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from controlplane.services.core import Core
+    from controlplane.settings import Settings
+
+log = logging.getLogger(__name__)
+STOP_SECONDS = 10.0
+QUEUED_CONNECTIONS = 1024
+
+
+def serve(settings: Settings, spawn_workers: Callable[[], Callable[[], None]] | None = None) -> None:
+    """Answer on the settings' address until SIGTERM or SIGINT, then finish what was begun and return.
+
+    Args:
+        spawn_workers: starts the workers and returns what stops them. Called before the server is loaded, in a
+            process that may fork; what it returns is called after the last request was answered.
+
+    Raises:
+        KeyFileUnsafe: the key file is missing, published or readable by others.
+        OSError: the address is taken.
+    """
+    stop_workers = spawn_workers() if spawn_workers else None
+    try:
+        # Before anything that makes locks, sockets or threads is imported for good.
+        from gevent import monkey
+
+        monkey.patch_all()
+        _serve(settings)
+    finally:
+        if stop_workers:
+            stop_workers()
+
+
+def _serve(settings: Settings) -> None:
+    import gevent
+    from gevent.event import Event
+    from gevent.pool import Pool
+    from gevent.pywsgi import WSGIServer
+
+    from controlplane import bootstrap, logs
+    from controlplane.api.app import create_app
+    from controlplane.api.blocking import without_blocking
+
+    logs.configure(settings.log_level)
+    _allow_many_sockets()
+    core = without_blocking(bootstrap.build_core(settings))
+    app = create_app(core)
+    idle: set[socket.socket] = set()
+    server = WSGIServer(
+        (settings.listen_host, settings.listen_port),
+        app,
+        spawn=Pool(),
+        backlog=QUEUED_CONNECTIONS,
+        log=None,
+        error_log=logging.getLogger("tidegate.server"),
+        handler_class=_handler(idle),
+    )
+    server.start()
+    log.info("listening on %s:%d", settings.listen_host, server.server_port)
+    wanted = Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gevent.signal_handler(number, wanted.set)
+    wanted.wait()
+    log.info("stopping: requests under way are finished first")
+    # No new connection first, so that no client of a closed stream comes back to this process.
+    server.close()
+    app.extensions["tidegate.hub"].close()
+    for connection in list(idle):
+        connection.shutdown(socket.SHUT_RDWR)
+    server.stop(timeout=STOP_SECONDS)
+    _close(core)
+
+
+def _close(core: Core) -> None:
+    core.queue.close()
+    core.database.engine.dispose()
+
+
+def _handler(idle: set[socket.socket]) -> type[Any]:
+    from gevent.pywsgi import WSGIHandler
+
+    from controlplane.api.sse import SOCKET_KEY
+
+    class Handler(WSGIHandler):  # type: ignore[misc]
+        """Gives views the connection, so that a stream whose client does not read can be cut off.
+
+        Connections that wait for their next request are kept in `idle`: nothing is lost by closing those.
+        """
+
+        def read_requestline(self) -> Any:
+            idle.add(self.socket)
+            try:
+                return super().read_requestline()
+            finally:
+                idle.discard(self.socket)
+
+        def get_environ(self) -> dict[str, Any]:
+            environ: dict[str, Any] = super().get_environ()
+            environ[SOCKET_KEY] = self.socket
+            return environ
+
+    return Handler
+
+
+def _allow_many_sockets() -> None:
+    """Raise the soft limit of open files to the hard one: each stream is one."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
