@@ -9,7 +9,8 @@
     python -m tests.lab down --name shared
 
 molecule: `create.yml` runs `host NAME` and puts the JSON's address, port, user, key_path and ssh_args into
-the instance configuration; `destroy.yml` runs `remove-host NAME`. Messages go to stderr, JSON alone to stdout.
+the instance configuration; `destroy.yml` runs `remove-host NAME`. Messages go to stderr, JSON alone to
+stdout.
 Exit codes: 0 done, 1 the lab could not do it, 2 wrong usage.
 """
 
