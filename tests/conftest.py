@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every test may ask for."""
 
-pytest_plugins = ["tests.lab.fixtures"]
+pytest_plugins = ["tests.lab.fixtures", "tests.postgres"]

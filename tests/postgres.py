@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A private PostgreSQL for the tests: one cluster a test run, one database a test.
 
-Use the fixtures by naming this module in a conftest: `pytest_plugins = ["tests.postgres"]`.
+`tests/conftest.py` loads the fixtures.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
@@ -114,7 +115,7 @@ class PrivateCluster:
         if done.returncode != 0:
             raise RuntimeError(f"{words[0]} failed: {done.stderr}")
 
-    def _identity(self) -> dict[str, str | int | list[int]]:
+    def _identity(self) -> dict[str, Any]:
         if os.geteuid() != 0:
             return {}
         account = pwd.getpwnam(self._user)
@@ -184,7 +185,7 @@ def _await_nobody(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _counted(folder: Path) -> Iterator[dict]:
+def _counted(folder: Path) -> Iterator[dict[str, Any]]:
     with (folder / "postgres.lock").open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)

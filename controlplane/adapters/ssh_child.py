@@ -40,7 +40,7 @@ class _KeySeen(Exception):
     """The host showed a key that is not in the known hosts; raised before any login."""
 
 
-class _Stop(RejectPolicy):
+class _Stop(RejectPolicy):  # type: ignore[misc]
     def __init__(self, keep: bool) -> None:
         self._keep = keep
 
@@ -50,7 +50,7 @@ class _Stop(RejectPolicy):
         raise _KeySeen
 
 
-class _Verified(Session):
+class _Verified(Session):  # type: ignore[misc]
     """Knows whether the host key was compared and found right."""
 
     verified = False
@@ -186,7 +186,11 @@ def _line_through(
     ours, theirs = socket.socketpair()
     with theirs:
         child = subprocess.Popen(
-            [*words, "--", jump["address"]], stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL, env=environment
+            [*words, "--", jump["address"]],
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=subprocess.DEVNULL,
+            env=environment,
         )
     stack.callback(child.wait)
     stack.callback(child.kill)

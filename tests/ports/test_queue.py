@@ -18,8 +18,6 @@ from controlplane.adapters.queue.embedded import EmbeddedQueue
 from controlplane.adapters.queue.procrastinate import ProcrastinateQueue
 from controlplane.ports.queue import Queue
 
-pytest_plugins = ["tests.postgres"]
-
 Make = Callable[[], Queue]
 
 
