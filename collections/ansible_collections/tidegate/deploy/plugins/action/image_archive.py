@@ -87,7 +87,7 @@ class ActionModule(ActionBase):
                 continue
             reference = one["reference"]
             image_id = one.get("image_id") or archive.read_archive(one["archive"], reference).image_id
-            if not archive.DIGEST.match(image_id):
+            if not archive.DIGEST.fullmatch(image_id):
                 raise archive.ArchiveError("validation_error", f"image_id of {reference} is no sha256 digest")
             if reference not in self._archives:
                 wanted.append(image_store.Wanted(reference, image_id, one.get("archive_digest")))
@@ -110,7 +110,7 @@ class ActionModule(ActionBase):
                 "Register the archive again, or name the right one.",
             )
         digest = image.archive_digest or "sha256:" + archive.file_digest(read.path).hexdigest()
-        if not archive.DIGEST.match(digest):
+        if not archive.DIGEST.fullmatch(digest):
             raise archive.ArchiveError("validation_error", f"archive_digest of {image.reference} is no sha256 digest")
         return image_store.Wanted(
             image.reference, image.image_id, digest, read.size, archive.manifest_entry(read, image.reference)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _JSON_LIMIT = 8 * 1024 * 1024
 _PIECE = 1024 * 1024
 _INDEX_TYPES = (
@@ -196,7 +196,7 @@ def _is_attestation(descriptor: dict[str, Any]) -> bool:
 
 
 def _blob_name(digest: str) -> str:
-    if not DIGEST.match(digest):
+    if not DIGEST.fullmatch(digest):
         raise ValueError(f"{digest} is no sha256 digest")
     return f"blobs/sha256/{digest[7:]}"
 
@@ -234,7 +234,7 @@ def _json(tar: tarfile.TarFile, members: dict[str, str], name: str) -> Any:
 
 
 def _plain(name: str) -> str:
-    return name[2:] if name.startswith("./") else name
+    return name.removeprefix("./")
 
 
 def _not_one(path: str, why: str) -> ArchiveError:

@@ -63,6 +63,7 @@ PARAMETERS: dict[str, dict[str, Parameter]] = {
         "drain_seconds": _DRAIN,
     },
 }
+STRATEGIES = ("rolling", "blue_green", "canary")
 _MODES = ("hosts", "traffic")
 
 
@@ -74,14 +75,15 @@ def parse(strategy: str, given: Any) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise StrategyError("strategy_params", "strategy_params is not a mapping")
     params = dict(given)
-    key, chosen = strategy, {}
+    key = strategy
+    chosen: dict[str, Any] = {}
     if strategy == "canary":
         mode = params.pop("mode", None)
         if mode not in _MODES:
             raise StrategyError("mode", f"mode of a canary is {mode!r}, expected one of {', '.join(_MODES)}")
         key, chosen = f"canary/{mode}", {"mode": mode}
-    if not isinstance(key, str) or key not in PARAMETERS:
-        raise StrategyError("strategy", f"strategy is {strategy!r}, expected rolling, blue_green or canary")
+    if strategy not in STRATEGIES:
+        raise StrategyError("strategy", f"strategy is {strategy!r}, expected one of {', '.join(STRATEGIES)}")
     known = PARAMETERS[key]
     for name in params:
         if name not in known:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 WHOLE = 100
-PROJECT = re.compile(r"^[a-z0-9][a-z0-9_-]{0,99}$")
-BACKEND = re.compile(r"^[a-z][a-z0-9_]{0,30}$")
+PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
+BACKEND = re.compile(r"[a-z][a-z0-9_]{0,30}")
 # Before Docker's own translation (-100): a connection is translated by whoever comes first.
 _NAT_PRIORITY = -110
 _GUARD_PRIORITY = -150
@@ -49,7 +49,7 @@ class Entry:
         if not self.backends:
             raise EntryError("an entry needs at least one backend")
         for backend in self.backends:
-            if not BACKEND.match(backend.name):
+            if not BACKEND.fullmatch(backend.name):
                 raise EntryError(f"backend name {backend.name!r} is not a word of small letters")
             require_port(f"port of backend {backend.name}", backend.port)
             if not 0 <= backend.weight <= WHOLE:
@@ -150,7 +150,7 @@ def unit_text(project: str, rules_path: str, nft: str) -> str:
 
 def require_project(project: str) -> None:
     """Raises EntryError for a name that Compose would not take as a project."""
-    if not PROJECT.match(project):
+    if not PROJECT.fullmatch(project):
         raise EntryError(f"{project!r} is not a project name")
 
 
