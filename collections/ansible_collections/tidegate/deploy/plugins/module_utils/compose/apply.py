@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The release itself, on the host: images first, then the project, then `up`; and the wait for health."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ..host import step_record
+from . import engine, health, operation, registry
+from .errors import ReleaseError
+
+DIGEST_LABEL = "dev.tidegate.service-digest"
+RELEASE_LABEL = "dev.tidegate.release"
+
+
+def service_digest(document: Mapping[str, Any], name: str, pinned: str | None) -> str:
+    """What makes a container of this service what it is: its definition and the parts that it shares."""
+    shared = {kind: document.get(kind) for kind in ("networks", "volumes", "configs", "secrets")}
+    whole = json.dumps([document["services"][name], pinned, shared], sort_keys=True, separators=(",", ":"))
+    return "sha256:" + hashlib.sha256(whole.encode()).hexdigest()
+
+
+def pin(image: Mapping[str, Any]) -> str:
+    """The one name under which an image is run: by manifest digest, or by id when it came from an archive."""
+    if image.get("digest"):
+        return f"{registry.repository(image['reference'])}@{image['digest']}"
+    if image.get("image_id"):
+        return str(image["image_id"])
+    raise ReleaseError("image_missing", f"image {image.get('reference')} was never resolved", "Preview again.")
+
+
+def stamp(
+    document: Mapping[str, Any], images: Mapping[str, Any], release_id: str, before: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The project as it is written: images pinned, each service labelled. A service that is as it was `before`
+    keeps the release that made it, so that its containers are left alone."""
+    stamped = json.loads(json.dumps(document))
+    for name, definition in stamped["services"].items():
+        pinned = pin(images[name]) if name in images else None
+        digest = service_digest(document, name, pinned)
+        if pinned:
+            definition["image"] = pinned
+        definition.pop("build", None)
+        old = ((before.get("services") or {}).get(name) or {}).get("labels") or {}
+        made_by = old.get(RELEASE_LABEL) if old.get(DIGEST_LABEL) == digest else release_id
+        own = {DIGEST_LABEL: digest, RELEASE_LABEL: made_by or release_id}
+        labels = definition.get("labels") or {}
+        if isinstance(labels, list):
+            labels = dict(str(label).partition("=")[::2] for label in labels)
+        definition["labels"] = {**labels, **own}
+    return stamped
+
+
+def release(payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode: bool) -> dict[str, Any]:
+    """Make the project so; appends to `steps` as it goes. Answers {changed, live}.
+
+    Raises ReleaseError: image_missing before anything is touched, compose_up_failed, target_locked.
+    """
+    project, document = payload["project"], json.loads(payload["rendered"])
+    if check_mode:
+        _images(payload, steps, check_mode=True)
+        return {"changed": False, "live": health.live(engine.inspect_project(project), None)}
+    with operation.exclusive(project, payload.get("fencing_token")) as folder:
+        before = engine.inspect_project(project)
+        pulled = _images(payload, steps, check_mode=False)
+        started = time.time()
+        known = operation.read_release(project)
+        wanted = stamp(document, payload["images"], payload["release_id"], _written(folder / "compose.yaml"))
+        record = {
+            **known,
+            "release_id": payload["release_id"],
+            "fencing_token": payload.get("fencing_token", known.get("fencing_token")),
+            "service": payload.get("service"),
+        }
+        try:
+            written = operation.write(folder / "compose.yaml", json.dumps(wanted, indent=1, sort_keys=True) + "\n")
+            operation.write(folder / "release.json", json.dumps(record, sort_keys=True) + "\n")
+        except OSError as error:
+            steps.append(step_record.step("project_written", "failed", started, str(error)))
+            raise ReleaseError("preflight_failed", f"cannot write {folder}: {error}", "Free disk space.") from error
+        steps.append(step_record.step("project_written", "succeeded" if written else "unchanged", started))
+        after = _up(project, str(folder / "compose.yaml"), before, steps)
+        changed = bool(pulled or written or after != {one["Id"]: one["State"]["StartedAt"] for one in before})
+        return {"changed": changed, "live": health.live(engine.inspect_project(project), record)}
+
+
+def _up(project: str, path: str, before: list[dict[str, Any]], steps: list[dict[str, Any]]) -> dict[str, str]:
+    started = time.time()
+    argv = ["compose", "-p", project, "-f", path, "--ansi", "never", "--progress", "plain"]
+    argv += ["up", "-d", "--remove-orphans", "--no-build", "--pull", "never"]
+    done = engine.docker(argv, timeout=900)
+    after = {one["Id"]: one["State"]["StartedAt"] for one in engine.inspect_project(project)}
+    same = after == {one["Id"]: one["State"]["StartedAt"] for one in before}
+    status = "failed" if done.exit_code else "unchanged" if same else "succeeded"
+    step = step_record.step("project_up", status, started, done.stderr)
+    steps.append({**step, "exit_code": done.exit_code, "stdout_tail": done.stdout[-2000:]})
+    if done.exit_code:
+        full = "no space left" in done.stderr.lower()
+        hint = "Free disk space on the host." if full else "Read what Compose said; the project's file is kept."
+        raise ReleaseError("compose_up_failed", f"compose up failed: {done.stderr.strip()[-500:]}", hint)
+    return after
+
+
+def _images(payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode: bool) -> bool:
+    """Every image is on the host, by digest, before anything is stopped; True when something was pulled."""
+    started, pulled = time.time(), []
+    for name, image in payload["images"].items():
+        pinned = pin(image)
+        if engine.inspect_image(pinned) is not None:
+            continue
+        if image.get("image_id") and engine.inspect_image(image["image_id"]) is not None:
+            image["digest"] = None
+            continue
+        said = "it is in no archive of the release and on no registry"
+        if image.get("digest"):
+            if check_mode:
+                continue
+            done = registry.pull(pinned, payload.get("registries") or [])
+            said = done.stderr.strip()[-500:]
+            if done.exit_code == 0:
+                pulled.append(pinned)
+                continue
+        full = "no space left" in said.lower()
+        steps.append(step_record.step("images_present", "failed", started, said))
+        raise ReleaseError(
+            "preflight_failed" if full else "image_missing",
+            f"image {image.get('reference')} of service {name} cannot be had: {said}",
+            "Free disk space on the host." if full else "Push it again, or give its archive; nothing was touched.",
+        )
+    steps.append(step_record.step("images_present", "succeeded" if pulled else "unchanged", started, pulled=pulled))
+    return bool(pulled)
+
+
+def _written(path: Any) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def verify(payload: Mapping[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """Wait for health. Answers {live, objects}; raises ReleaseError compose_unhealthy with `objects`."""
+    project, started = payload["project"], time.time()
+    definitions = json.loads(payload["rendered"])["services"]
+    left, containers = health.wait(project, definitions, float(payload.get("health_timeout") or 120))
+    if left:
+        found = health.objects(containers, left)
+        said = "; ".join(
+            f"{one['container']}: {one['state']}, exit {one['exit_code']}, health {one['health']}" for one in found
+        )
+        steps.append(step_record.step("health", "failed", started, said, services=left))
+        raise ReleaseError(
+            "compose_unhealthy", f"{', '.join(left)} not healthy ({said or 'no container'})",
+            "Read the health output and the last log lines, correct the release, or roll back.", objects=found,
+        )  # fmt: skip
+    steps.append(step_record.step("health", "succeeded", started))
+    return {"changed": False, "live": health.live(containers, operation.read_release(project))}

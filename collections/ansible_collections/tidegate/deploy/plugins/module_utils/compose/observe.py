@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that a preview must know of a host, read in one go. Nothing is changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from ..host import state_folder
+from . import engine, operation, registry
+from .errors import ReleaseError
+
+LOW_DISK_BYTES = 500 * 1024 * 1024
+
+
+def observe(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts for `preview.conclude`. `payload`: project, rendered, images {reference: archive's image id or None},
+    registries, resolved. Checks in the answer have level, code, message, hint."""
+    project = payload["project"]
+    facts: dict[str, Any] = {"checks": [], "containers": [], "config": None, "images": {}, "release": {}}
+    operation.folder(project)
+    try:
+        version = engine.docker(["compose", "version", "--short"])
+        if version.exit_code:
+            raise ReleaseError("preflight_failed", "there is no Compose 2 on the host", "Install docker compose.")
+        facts["containers"] = engine.inspect_project(project)
+    except ReleaseError as error:
+        facts["checks"].append(_check("blocking", error.error_key, str(error), error.hint))
+        return facts
+    facts["release"] = operation.read_release(project)
+    facts["applied"] = applied(project)
+    if payload.get("rendered"):
+        facts["config"] = _config(project, payload["rendered"], facts["checks"])
+        for reference in payload.get("images", {}):
+            facts["images"][reference] = _image(reference, payload, facts["checks"])
+        _disk(facts["checks"])
+        _ports(facts["config"] or {}, facts["containers"], facts["checks"])
+    return facts
+
+
+def _config(project: str, rendered: str, checks: list[dict[str, str]]) -> dict[str, Any] | None:
+    done = engine.docker(["compose", "-p", project, "-f", "-", "config", "--format", "json"], stdin=rendered)
+    said = " ".join(done.stderr.split())[-1000:]
+    if done.exit_code:
+        checks.append(_check("blocking", "compose_invalid", f"Compose refuses the project: {said}", "Correct it."))
+        return None
+    if said:
+        checks.append(_check("warning", "compose_warning", said, ""))
+    return dict(json.loads(done.stdout))
+
+
+def _image(reference: str, payload: Mapping[str, Any], checks: list[dict[str, str]]) -> dict[str, Any]:
+    """Where an image comes from: an archive of the spec, the host, or its registry."""
+    resolved = (payload.get("resolved") or {}).get(reference) or {}
+    archived = payload["images"][reference]
+    wanted = archived or resolved.get("image_id")
+    digest = resolved.get("digest")
+    pinned = f"{registry.repository(reference)}@{digest}" if digest else wanted
+    found = engine.inspect_image(pinned or reference)
+    if found is None and digest and wanted:
+        found, digest = engine.inspect_image(wanted), None
+    if found is not None:
+        own = digest or (None if archived else registry.digest_of(reference, found.get("RepoDigests") or []))
+        return {"digest": own, "image_id": found["Id"], "source": "archive" if archived else "host", "present": True}
+    if archived:
+        return {"digest": None, "image_id": archived, "source": "archive", "present": False}
+    try:
+        asked = f"{registry.repository(reference)}@{digest}" if digest else reference
+        found_digest = registry.resolve(asked, payload.get("registries") or [])
+        return {"digest": found_digest, "image_id": resolved.get("image_id"), "source": "registry", "present": False}
+    except ReleaseError as error:
+        checks.append(_check("blocking", error.error_key, str(error), error.hint))
+        return {"digest": digest, "image_id": resolved.get("image_id"), "source": "registry", "present": False}
+
+
+def applied(project: str) -> dict[str, Any]:
+    """The project as it was written last; empty when there was none."""
+    try:
+        return dict(json.loads((operation.folder(project) / "compose.yaml").read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _disk(checks: list[dict[str, str]]) -> None:
+    for path in ("/var/lib/docker", state_folder.path("projects")):
+        while not os.path.exists(path):
+            path = os.path.dirname(path)
+        try:
+            free = shutil.disk_usage(path).free
+        except OSError:
+            continue
+        if free < LOW_DISK_BYTES:
+            level = "blocking" if free < LOW_DISK_BYTES // 50 else "warning"
+            checks.append(
+                _check(level, "preflight_failed", f"{path} has {free // 1048576} MiB free", "Free disk space.")
+            )
+
+
+def _ports(config: Mapping[str, Any], containers: list[dict[str, Any]], checks: list[dict[str, str]]) -> None:
+    own = {
+        binding["HostPort"]
+        for one in containers
+        for bindings in ((one.get("HostConfig") or {}).get("PortBindings") or {}).values()
+        for binding in bindings or []
+    }
+    for name, definition in (config.get("services") or {}).items():
+        for port in definition.get("ports") or []:
+            published = str(port.get("published") or "")
+            if port.get("protocol", "tcp") != "tcp" or not published.isdigit() or published in own:
+                continue
+            if _is_taken(port.get("host_ip") or "", int(published)):
+                message = f"port {published} of service {name} is in use by something else"
+                checks.append(_check("blocking", "preflight_failed", message, "Stop what uses it, or publish another."))
+
+
+def _is_taken(address: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except PermissionError:
+            return False
+        except OSError:
+            return True
+    return False
+
+
+def _check(level: str, code: str, message: str, hint: str) -> dict[str, str]:
+    return {"level": level, "code": code, "message": message, "hint": hint}

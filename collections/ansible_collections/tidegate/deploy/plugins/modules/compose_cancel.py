@@ -1,0 +1,53 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The end of an operation on a host that nobody waits for."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: compose_cancel
+short_description: End the operation on a Compose project
+version_added: "0.1.0"
+description:
+  - Ends the process group that holds the project's lock, and fails when it could not.
+options:
+  release_spec_file:
+    description: Path on the controller of a release spec, a JSON document. Read as data, never as a template.
+    type: path
+  release_spec:
+    description: The release spec by hand; the variable C(release_spec) of the play when neither is given.
+    type: raw
+  payload:
+    description: What the host is told. Set by the action plugin.
+    type: str
+attributes:
+  check_mode:
+    description: Ends nothing.
+    support: full
+author:
+  - Tidegate contributors (@tidegate)
+"""
+
+EXAMPLES = r"""
+- name: End the operation on a Compose project
+  tidegate.deploy.compose_cancel:
+    release_spec_file: /srv/releases/shop-2.json
+"""
+
+RETURN = r"""
+tidegate:
+  description: Step C(operation_ended), C(tidegate.step/v1).
+  returned: always
+  type: dict
+"""
+
+from ansible_collections.tidegate.deploy.plugins.module_utils.compose import host_call
+
+
+def main() -> None:
+    host_call.answer("cancel")
+
+
+if __name__ == "__main__":
+    main()
