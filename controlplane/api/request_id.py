@@ -8,7 +8,7 @@ import re
 from flask import Flask, Response, g, request
 
 from controlplane.domain.identifier import new_id
-from controlplane.logs import current_request
+from controlplane.logging import request_id as logged_request_id
 
 HEADER = "X-Request-ID"
 _WELL_FORMED = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -30,7 +30,7 @@ def current_request_id() -> str:
 def _take() -> None:
     offered = request.headers.get(HEADER, "")
     g.request_id = offered if _WELL_FORMED.fullmatch(offered) else new_id("req")
-    current_request.set(g.request_id)
+    logged_request_id.set(g.request_id)
 
 
 def _answer(response: Response) -> Response:

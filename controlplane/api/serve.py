@@ -10,7 +10,9 @@ import logging
 import resource
 import signal
 import socket
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -51,13 +53,12 @@ def _serve(settings: Settings) -> None:
     from gevent.pool import Pool
     from gevent.pywsgi import WSGIServer
 
-    from controlplane import bootstrap, logs
+    from controlplane import bootstrap, logging as json_lines
     from controlplane.api.app import create_app
-    from controlplane.api.blocking import without_blocking
 
-    logs.configure(settings.log_level)
+    json_lines.configure(settings.log_level)
     _allow_many_sockets()
-    core = without_blocking(bootstrap.build_core(settings))
+    core = bootstrap.build_core(settings)
     app = create_app(core)
     idle: set[socket.socket] = set()
     server = WSGIServer(
@@ -79,10 +80,19 @@ def _serve(settings: Settings) -> None:
     # No new connection first, so that no client of a closed stream comes back to this process.
     server.close()
     app.extensions["tidegate.hub"].close()
-    for connection in list(idle):
-        connection.shutdown(socket.SHUT_RDWR)
-    server.stop(timeout=STOP_SECONDS)
+    _finish(server, idle)
     _close(core)
+
+
+def _finish(server: Any, idle: set[socket.socket]) -> None:
+    """Let requests under way end, and close each connection once it only waits for its next request."""
+    until = time.monotonic() + STOP_SECONDS
+    while server.pool and time.monotonic() < until:
+        for connection in list(idle):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        time.sleep(0.05)
+    server.stop(timeout=0)
 
 
 def _close(core: Core) -> None:
