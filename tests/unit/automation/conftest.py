@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The collection is imported from the tree, as Ansible would."""
+"""The collection is imported by its own name, as Ansible does."""
 
 import sys
 from pathlib import Path
 
-COLLECTIONS = str(Path(__file__).resolve().parents[3] / "collections")
-if COLLECTIONS not in sys.path:
-    sys.path.insert(0, COLLECTIONS)
+sys.path.insert(0, str(Path(__file__).parents[3] / "collections"))

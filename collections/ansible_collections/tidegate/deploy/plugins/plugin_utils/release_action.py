@@ -66,7 +66,7 @@ class ReleaseAction(ActionBase):
         resolved = self._spec.get("resolved_images") or {}
         references = release_spec.references(document, resolved)
         whole = not (comparing and self._spec.get("rendered"))
-        ids = release_spec.archive_ids(self._spec) if whole else {}
+        ids = release_spec.archive_ids(self._spec)
         payload = {
             "project": self._spec["project"],
             "registries": self._spec.get("registries") or [],
@@ -83,6 +83,7 @@ class ReleaseAction(ActionBase):
             "runtime_type": "compose", "fingerprint": comparison.fingerprint(parts, self._veil),
             "fingerprint_parts": parts, "checks": [{**one, "host": self._host} for one in facts["checks"]],
         }  # fmt: skip
+        result["images_present"] = all(one["present"] for one in facts["images"].values())
         if whole:
             result |= self._conclude(document, references, facts)
         if comparing:

@@ -33,10 +33,10 @@ def observe(payload: Mapping[str, Any]) -> dict[str, Any]:
         return facts
     facts["release"] = operation.read_release(project)
     facts["applied"] = applied(project)
+    for reference in payload.get("images", {}):
+        facts["images"][reference] = _image(reference, payload, facts["checks"])
     if payload.get("rendered"):
         facts["config"] = _config(project, payload["rendered"], facts["checks"])
-        for reference in payload.get("images", {}):
-            facts["images"][reference] = _image(reference, payload, facts["checks"])
         _disk(facts["checks"])
         _ports(facts["config"] or {}, facts["containers"], facts["checks"])
     return facts
