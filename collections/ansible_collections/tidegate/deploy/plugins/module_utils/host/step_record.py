@@ -7,6 +7,7 @@ import time
 from datetime import datetime, timezone
 from typing import Any
 
+_RFC3339 = "%Y-%m-%dT%H:%M:%S.%fZ"
 DOMAINS = {
     "validation_error": "preflight",
     "preflight_failed": "preflight",
@@ -24,7 +25,7 @@ def step(name: str, status: str, started: float, output: str = "", **detail: Any
     return {
         "step": name,
         "status": status,
-        "started_at": datetime.fromtimestamp(started, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "started_at": datetime.fromtimestamp(started, timezone.utc).strftime(_RFC3339),  # noqa: UP017 (3.9 has no UTC)
         "duration_ms": int((time.time() - started) * 1000),
         "exit_code": 1 if status == "failed" else 0,
         "stdout_tail": "",
