@@ -102,7 +102,9 @@ class ApproveSchema(schema.StrictSchema):
     """A yes. `expected_digest` must be the preview's, when it is given."""
 
     comment = fields.String(
-        load_default="", validate=validate.Length(max=approvals.COMMENT_LENGTH), metadata={"example": "looks right"}
+        load_default="",
+        validate=validate.Length(max=approvals.COMMENT_LENGTH),
+        metadata={"example": "looks right"},
     )
     expected_digest = fields.String(load_default=None, allow_none=True, validate=validate.Length(1, 80))
 

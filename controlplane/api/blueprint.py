@@ -45,7 +45,9 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         super().__init__(name, import_name, **options)
         self._prepare_doc_cbks.append(self._document_access)
 
-    def _store_endpoint_docs(self, endpoint: str, obj: Any, parameters: Any, tags: Any, **options: Any) -> None:
+    def _store_endpoint_docs(
+        self, endpoint: str, obj: Any, parameters: Any, tags: Any, **options: Any
+    ) -> None:
         """Name each operation, for those who make clients from the document."""
         super()._store_endpoint_docs(endpoint, obj, parameters, tags, **options)
         methods = {name: info for name, info in self._docs[endpoint].items() if name != "parameters"}
@@ -54,7 +56,9 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
             info.setdefault("manual_doc", {}).setdefault("operationId", name)
 
     @staticmethod
-    def _document_access(doc: dict[str, Any], doc_info: dict[str, Any], *, method: str, **_: Any) -> dict[str, Any]:
+    def _document_access(
+        doc: dict[str, Any], doc_info: dict[str, Any], *, method: str, **_: Any
+    ) -> dict[str, Any]:
         """Say who may call it, and which problems it answers with."""
         declared = doc_info.get("access", PUBLIC)
         codes = list(_ALWAYS)

@@ -32,7 +32,9 @@ def readyz() -> tuple[Response, int]:
     core = current_core()
     checks = {"database": _database(core), "disk": _disk(core)}
     is_ready = all(value == "ok" for value in checks.values())
-    return jsonify({"status": "ready" if is_ready else "not ready", "checks": checks}), 200 if is_ready else 503
+    return jsonify(
+        {"status": "ready" if is_ready else "not ready", "checks": checks}
+    ), 200 if is_ready else 503
 
 
 def _database(core: Core) -> str:

@@ -105,7 +105,13 @@ def _reserve(core: Core, actor_id: str, key: str, digest: str) -> str | None:
     """Return the id of a fresh row, or None where the key is taken: the unique constraint picks the first."""
     now = core.clock.now()
     row = IdempotentAnswer(
-        id=new_id("idm"), actor_id=actor_id, key=key, request_digest=digest, status=0, body=None, created_at=now
+        id=new_id("idm"),
+        actor_id=actor_id,
+        key=key,
+        request_digest=digest,
+        status=0,
+        body=None,
+        created_at=now,
     )
     is_stale = (IdempotentAnswer.status == 0) & (IdempotentAnswer.created_at < now - ABANDONED)
     is_old = IdempotentAnswer.created_at < now - KEPT
@@ -139,14 +145,18 @@ def _wait_for_first(core: Core, actor_id: str, key: str, digest: str) -> Respons
     while True:
         with core.database.read() as session:
             row = session.scalar(
-                select(IdempotentAnswer).where(IdempotentAnswer.actor_id == actor_id, IdempotentAnswer.key == key)
+                select(IdempotentAnswer).where(
+                    IdempotentAnswer.actor_id == actor_id, IdempotentAnswer.key == key
+                )
             )
         if row is not None and row.request_digest != digest:
             raise Problem("idempotency_key_reused")
         if row is not None and row.status:
             return _replay(core, row)
         if row is None or time.monotonic() > until:
-            raise Problem("conflict", "the first request with this Idempotency-Key is not answered; try again")
+            raise Problem(
+                "conflict", "the first request with this Idempotency-Key is not answered; try again"
+            )
         time.sleep(0.1)
 
 

@@ -39,7 +39,10 @@ class RequestMetrics:
     def __init__(self, core: Core, hub: EventHub) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
-            "tidegate_http_requests_total", "Requests answered.", ["method", "route", "status"], registry=self.registry
+            "tidegate_http_requests_total",
+            "Requests answered.",
+            ["method", "route", "status"],
+            registry=self.registry,
         )
         self.duration = Histogram(
             "tidegate_http_request_duration_seconds",
@@ -67,14 +70,18 @@ class _Installation(Collector):
             by_job = session.execute(
                 select(Job.state, func.count()).where(Job.state.in_(_JOB_STATES)).group_by(Job.state)
             ).all()
-            oldest = session.scalar(select(func.min(Job.due_at)).where(Job.state == "queued", Job.due_at <= now))
+            oldest = session.scalar(
+                select(func.min(Job.due_at)).where(Job.state == "queued", Job.due_at <= now)
+            )
         yield _gauge("tidegate_releases", "Releases by lifecycle state.", "state", _states(by_state))
         jobs = {state: 0 for state in _JOB_STATES} | {row[0]: row[1] for row in by_job}
         yield _gauge("tidegate_jobs", "Jobs that are not done, by state.", "state", jobs)
         age = (now - oldest).total_seconds() if oldest else 0.0
         yield GaugeMetricFamily("tidegate_queue_age_seconds", "How long the oldest due job has waited.", age)
         yield GaugeMetricFamily("tidegate_event_streams", "Event streams open now.", self._hub.open_streams)
-        yield CounterMetricFamily("tidegate_events", "Events written so far.", timeline.newest_seq(self._core))
+        yield CounterMetricFamily(
+            "tidegate_events", "Events written so far.", timeline.newest_seq(self._core)
+        )
 
 
 def init_app(app: Flask) -> None:

@@ -44,7 +44,9 @@ class StrictParser(FlaskParser):
             if len(values) > 1 and not isinstance(schema.fields.get(name), ma.fields.List)
         ]
         if repeated:
-            raise Problem("validation_error", errors={name: ["was given more than once"] for name in repeated})
+            raise Problem(
+                "validation_error", errors={name: ["was given more than once"] for name in repeated}
+            )
         return super().load_querystring(req, schema)
 
 
@@ -57,7 +59,9 @@ def read_json(body: bytes) -> Any:
     try:
         value = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        raise Problem("validation_error", "the body is not valid JSON", errors={"json": ["is not valid"]}) from None
+        raise Problem(
+            "validation_error", "the body is not valid JSON", errors={"json": ["is not valid"]}
+        ) from None
     check_value(value)
     return value
 

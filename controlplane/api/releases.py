@@ -39,7 +39,9 @@ class PreviewSchema(schema.AnswerSchema):
     status = schema.text("previewing previewed preview_failed", example="previewed")
     summary = schema.document("Services to be added, changed, removed.")
     hosts = schema.document("What would change, per host.")
-    checks = fields.List(fields.Dict(), required=True, metadata={"description": "`{level, code, message, hint}`."})
+    checks = fields.List(
+        fields.Dict(), required=True, metadata={"description": "`{level, code, message, hint}`."}
+    )
     risk_level = schema.text("low medium high critical", nullable=True)
     risk_reasons = fields.List(fields.Raw(), required=True)
     approval = schema.document("What policy asks for before it may be applied.", nullable=True)
@@ -104,7 +106,8 @@ class DiagnosticsSchema(schema.AnswerSchema):
     stage = schema.text(nullable=True)
     error_key = schema.text(nullable=True)
     failure_domain = schema.text(
-        "connection auth integrity preflight runtime health timeout policy cancelled lost internal", nullable=True
+        "connection auth integrity preflight runtime health timeout policy cancelled lost internal",
+        nullable=True,
     )
     hosts = fields.List(fields.Dict(), required=True)
     objects = fields.List(fields.Dict(), required=True)
@@ -124,15 +127,21 @@ class AskedSchema(schema.StrictSchema):
 
     version = fields.String(allow_none=True, validate=validate.Length(1, 64), metadata={"example": "2"})
     strategy = fields.String(allow_none=True, validate=validate.OneOf(("rolling", "blue_green", "canary")))
-    strategy_params = fields.Dict(keys=fields.String(), allow_none=True, metadata={"example": {"max_parallel": 1}})
-    variables = fields.Dict(keys=fields.String(), allow_none=True, metadata={"example": {"greeting": "hello"}})
+    strategy_params = fields.Dict(
+        keys=fields.String(), allow_none=True, metadata={"example": {"max_parallel": 1}}
+    )
+    variables = fields.Dict(
+        keys=fields.String(), allow_none=True, metadata={"example": {"greeting": "hello"}}
+    )
 
 
 class AskPreviewSchema(AskedSchema):
     """What is to be previewed."""
 
     target_id = fields.String(
-        required=True, validate=validate.Length(1, 255), metadata={"example": "tgt_01jd2k3m4n5p6q7r8s9tavbwcx"}
+        required=True,
+        validate=validate.Length(1, 255),
+        metadata={"example": "tgt_01jd2k3m4n5p6q7r8s9tavbwcx"},
     )
     service = fields.String(required=True, validate=validate.Length(1, 255), metadata={"example": "shop"})
 
@@ -141,7 +150,9 @@ class ApplySchema(AskedSchema):
     """A preview to be applied. Parameters of the preview may be repeated; one that differs refuses."""
 
     preview_ref = fields.String(
-        allow_none=True, validate=validate.Length(0, 255), metadata={"example": "prv_01jd2k3m4n5p6q7r8s9tavbwcx"}
+        allow_none=True,
+        validate=validate.Length(0, 255),
+        metadata={"example": "prv_01jd2k3m4n5p6q7r8s9tavbwcx"},
     )
     target_id = fields.String(allow_none=True, validate=validate.Length(1, 255))
     service = fields.String(allow_none=True, validate=validate.Length(1, 255))
@@ -157,7 +168,9 @@ class RollbackSchema(schema.StrictSchema):
     """The rollback preview to be applied."""
 
     preview_ref = fields.String(
-        allow_none=True, validate=validate.Length(0, 255), metadata={"example": "prv_01jd2k3m4n5p6q7r8s9tavbwcx"}
+        allow_none=True,
+        validate=validate.Length(0, 255),
+        metadata={"example": "prv_01jd2k3m4n5p6q7r8s9tavbwcx"},
     )
 
 
@@ -201,8 +214,12 @@ def _answer_preview(release_id: str) -> tuple[dict[str, Any], int, dict[str, str
 @idempotent
 @understands(PREFER)
 @blueprint.arguments(AskPreviewSchema)
-@blueprint.alt_response(202, schema=PreviewedReleaseSchema, description="Still previewing; follow the release.")
-@blueprint.response(201, PreviewedReleaseSchema, description="The whole preview; no preview_ref where a check blocks.")
+@blueprint.alt_response(
+    202, schema=PreviewedReleaseSchema, description="Still previewing; follow the release."
+)
+@blueprint.response(
+    201, PreviewedReleaseSchema, description="The whole preview; no preview_ref where a check blocks."
+)
 def preview_release(body: dict[str, Any]) -> Any:
     """Show what a release would change. Nothing is changed by asking.
 
@@ -295,7 +312,9 @@ def get_release_logs(query: dict[str, Any], release_id: str) -> dict[str, Any]:
 @idempotent
 @understands(PREFER)
 @blueprint.arguments(RollbackPreviewSchema)
-@blueprint.alt_response(202, schema=PreviewedReleaseSchema, description="Still previewing; follow the release.")
+@blueprint.alt_response(
+    202, schema=PreviewedReleaseSchema, description="Still previewing; follow the release."
+)
 @blueprint.response(201, PreviewedReleaseSchema)
 def preview_rollback(body: dict[str, Any], release_id: str) -> Any:
     """Show what going back would change. The rollback is a release of its own."""

@@ -42,7 +42,9 @@ class ProblemSchema(ma.Schema):
     instance = fields.String(required=True, metadata={"example": "/api/v1/hosts"})
     error_key = fields.String(required=True, metadata={"example": "validation_error"})
     hint = fields.String(required=True, metadata={"example": "Mend the fields named under errors."})
-    errors = fields.Dict(required=True, keys=fields.String(), metadata={"example": {"name": ["Missing data."]}})
+    errors = fields.Dict(
+        required=True, keys=fields.String(), metadata={"example": {"name": ["Missing data."]}}
+    )
     request_id = fields.String(metadata={"example": "req_01jd2k3m4n5p6q7r8s9tavbwcx"})
 
 
@@ -98,7 +100,9 @@ def page_of(item: type[ma.Schema]) -> type[ma.Schema]:
     return AnswerSchema.from_dict(
         {
             "items": fields.List(fields.Nested(item), required=True),
-            "next": fields.String(required=True, allow_none=True, metadata={"description": "Cursor, or null."}),
+            "next": fields.String(
+                required=True, allow_none=True, metadata={"description": "Cursor, or null."}
+            ),
             "total_estimate": fields.Integer(required=True),
         },
         name=name,
@@ -112,7 +116,9 @@ def positions_of(item: type[ma.Schema]) -> type[ma.Schema]:
     return AnswerSchema.from_dict(
         {
             "items": fields.List(fields.Nested(item), required=True),
-            "next": fields.Integer(required=True, allow_none=True, metadata={"description": "`after`, or null."}),
+            "next": fields.Integer(
+                required=True, allow_none=True, metadata={"description": "`after`, or null."}
+            ),
         },
         name=name,
     )
@@ -131,7 +137,9 @@ def time(description: str = "", *, nullable: bool = False) -> fields.String:
 
 def document(description: str = "", *, nullable: bool = False) -> fields.Dict:
     """Return a free-form object of an answer."""
-    return fields.Dict(keys=fields.String(), required=True, allow_none=nullable, metadata=_meta(description, None))
+    return fields.Dict(
+        keys=fields.String(), required=True, allow_none=nullable, metadata=_meta(description, None)
+    )
 
 
 def _meta(description: str, example: Any) -> dict[str, Any]:

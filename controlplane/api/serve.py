@@ -53,7 +53,8 @@ def _serve(settings: Settings) -> None:
     from gevent.pool import Pool
     from gevent.pywsgi import WSGIServer
 
-    from controlplane import bootstrap, logging as json_lines
+    from controlplane import bootstrap
+    from controlplane import logging as json_lines
     from controlplane.api.app import create_app
 
     json_lines.configure(settings.log_level)

@@ -140,7 +140,9 @@ def answer(stream: Stream, query: Mapping[str, Any]) -> Response:
     stream.page(after)
     hub = cast(EventHub, current_app.extensions["tidegate.hub"])
     hub.check_room()
-    refresh = _refresher(stream, request.headers["Authorization"].partition(" ")[2].strip(), current_request_id())
+    refresh = _refresher(
+        stream, request.headers["Authorization"].partition(" ")[2].strip(), current_request_id()
+    )
     body = _body(stream, hub, after, _closer(request.environ.get(SOCKET_KEY)), refresh)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return Response(body, content_type=MEDIA_TYPE, headers=headers)

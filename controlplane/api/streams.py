@@ -77,7 +77,9 @@ class EventHub:
         return len(self._subscriptions)
 
     @contextmanager
-    def subscribe(self, wants: Callable[[Event], bool], on_drop: Callable[[], None]) -> Iterator[Subscription]:
+    def subscribe(
+        self, wants: Callable[[Event], bool], on_drop: Callable[[], None]
+    ) -> Iterator[Subscription]:
         """Listen to every event that is committed from here on.
 
         What was committed before is for the caller to read from the database after this call; an event that is

@@ -44,7 +44,9 @@ class Caller:
         """Ask with DELETE."""
         return self.send("DELETE", path)
 
-    def send(self, method: str, path: str, headers: dict[str, str] | None = None, **rest: Any) -> TestResponse:
+    def send(
+        self, method: str, path: str, headers: dict[str, str] | None = None, **rest: Any
+    ) -> TestResponse:
         """Ask with any method."""
         known = {"Authorization": f"Bearer {self.token}", **(headers or {})}
         return self.client.open(API + path, method=method, headers=known, **rest)

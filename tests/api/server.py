@@ -21,7 +21,11 @@ def served(home: Path) -> Iterator[str]:
     """Serve an installation (made already) from a process of its own; yield its URL."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    environment = {"PATH": os.environ["PATH"], "TIDEGATE_HOME": str(home), "TIDEGATE_LISTEN": f"127.0.0.1:{port}"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "TIDEGATE_HOME": str(home),
+        "TIDEGATE_LISTEN": f"127.0.0.1:{port}",
+    }
     log_path = home / "server.log"
     with log_path.open("wb") as log:
         process = subprocess.Popen([sys.executable, "-m", "tests.api.server"], env=environment, stderr=log)

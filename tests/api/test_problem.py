@@ -56,7 +56,8 @@ def test_a_body_of_another_kind_or_size_is_refused(admin: Caller) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", [{"limit": "0"}, {"limit": "x"}, {"limit": "9" * 30}, {"cursor": "?"}, {"sort": "x"}, {"who": "1"}]
+    "query",
+    [{"limit": "0"}, {"limit": "x"}, {"limit": "9" * 30}, {"cursor": "?"}, {"sort": "x"}, {"who": "1"}],
 )
 def test_a_query_that_is_not_understood_is_refused(admin: Caller, query: dict[str, str]) -> None:
     assert check(admin.get("/jobs", **query), 422, "validation_error")["errors"]
@@ -84,10 +85,16 @@ def test_a_fault_of_ours_tells_the_log_and_not_the_caller(
 
 def test_a_request_id_that_is_not_well_formed_is_replaced(anonymous: Any) -> None:
     for offered in ("", "a b", "x" * 65, "é"):
-        assert anonymous.get("/healthz", headers={"X-Request-ID": offered}).headers["X-Request-ID"].startswith("req_")
+        assert (
+            anonymous.get("/healthz", headers={"X-Request-ID": offered})
+            .headers["X-Request-ID"]
+            .startswith("req_")
+        )
 
 
-def test_who_holds_the_permission_nowhere_is_refused_and_that_is_an_event(people: People, admin: Caller) -> None:
+def test_who_holds_the_permission_nowhere_is_refused_and_that_is_an_event(
+    people: People, admin: Caller
+) -> None:
     viewer = people.add("viewer", "viewer")
     answer = viewer.send("GET", "/audit/head", headers={"X-Request-ID": "look-1"})
     check(answer, 403, "permission_denied")

@@ -32,7 +32,11 @@ def views(app: Flask) -> list[tuple[str, str, Any]]:
 
 
 def test_each_route_declares_who_may_call_it(app: Flask) -> None:
-    silent = [(rule, method) for rule, method, view in views(app) if getattr(view, "declared_access", None) not in KNOWN]
+    silent = [
+        (rule, method)
+        for rule, method, view in views(app)
+        if getattr(view, "declared_access", None) not in KNOWN
+    ]
     assert silent == []
 
 
@@ -45,7 +49,10 @@ def test_each_route_that_is_not_open_refuses_a_stranger(app: Flask, anonymous: A
         if view.declared_access == PUBLIC:
             continue
         answer = anonymous.open(re.sub(r"<[^>]+>", "x", rule), method=method)
-        assert (answer.status_code, answer.json["error_key"]) == (401, "authentication_required"), (method, rule)
+        assert (answer.status_code, answer.json["error_key"]) == (401, "authentication_required"), (
+            method,
+            rule,
+        )
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 

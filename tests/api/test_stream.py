@@ -36,12 +36,18 @@ def write(core: Core, count: int, release_id: str = "rel_a", project_id: str | N
     for number in range(count):
         with core.database.write() as session:
             step = events.NewEvent(
-                "release.step_succeeded", "release", release_id, project_id=project_id, detail={"number": number}
+                "release.step_succeeded",
+                "release",
+                release_id,
+                project_id=project_id,
+                detail={"number": number},
             )
             events.append(session, system_actor("worker"), core.clock.now(), [step])
 
 
-def read(url: str, caller: Caller, path: str, after: int | None = None, timeout: float = 10) -> Iterator[dict[str, str]]:
+def read(
+    url: str, caller: Caller, path: str, after: int | None = None, timeout: float = 10
+) -> Iterator[dict[str, str]]:
     """Yield the frames of a stream: `{"id", "event", "data"}`."""
     headers = {"Authorization": f"Bearer {caller.token}"}
     if after is not None:
@@ -112,7 +118,9 @@ def test_a_release_stream_ends_with_the_release(core: Core, admin: Caller, peopl
     assert json.loads(frames[-1]["data"]) == {
         "release_id": release_id, "lifecycle_state": "applied", "status": "applied",
     }  # fmt: skip
-    again = list(read(url, admin, f"/deploy/releases/{release_id}/timeline/stream", after=int(frames[-2]["id"])))
+    again = list(
+        read(url, admin, f"/deploy/releases/{release_id}/timeline/stream", after=int(frames[-2]["id"]))
+    )
     assert [frame["event"] for frame in again] == ["end"]
 
 
@@ -129,7 +137,9 @@ def test_a_stream_shows_only_what_its_reader_may_see(core: Core, people: People,
     assert int(second["id"]) - int(first["id"]) == 6
 
 
-def test_a_client_that_does_not_read_is_cut_off_and_holds_up_nobody(core: Core, admin: Caller, url: str) -> None:
+def test_a_client_that_does_not_read_is_cut_off_and_holds_up_nobody(
+    core: Core, admin: Caller, url: str
+) -> None:
     host, port = url.removeprefix("http://").split(":")
     deaf = socket.socket()
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -140,7 +150,9 @@ def test_a_client_that_does_not_read_is_cut_off_and_holds_up_nobody(core: Core, 
     time.sleep(0.5)
     big = {"output_tail": "x" * 20_000}
     for _ in range(30):
-        batch = [events.NewEvent("release.step_succeeded", "release", "rel_a", detail=big) for _ in range(100)]
+        batch = [
+            events.NewEvent("release.step_succeeded", "release", "rel_a", detail=big) for _ in range(100)
+        ]
         with core.database.write() as session:
             events.append(session, system_actor("worker"), core.clock.now(), batch)
         started = time.monotonic()
