@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import comparison, health
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import spec as release_spec
@@ -57,6 +57,10 @@ class ReleaseAction(ActionBase):
             said = str(error)
             key = next((key for text, key in _BY_STATUS.items() if text in said), "ssh_unreachable")
             return self._failed(key, f"the host cannot be reached: {said}", "See that it answers over SSH.", [])
+        except AnsibleError as error:
+            is_become = any(word in str(error).lower() for word in ("password", "sudo", "become", "privilege"))
+            key = "ssh_auth_failed" if is_become else "internal_error"
+            return self._failed(key, str(error), "See that the user may become root with this password.", [])
 
     def _preview(self) -> dict[str, Any]:
         comparing = bool(self._task.args.get("compare"))

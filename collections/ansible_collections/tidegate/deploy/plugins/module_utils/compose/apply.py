@@ -69,7 +69,7 @@ def release(payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode:
         pulled = _images(payload, steps, check_mode=False)
         started = time.time()
         known = operation.read_release(project)
-        wanted = stamp(document, payload["images"], payload["release_id"], _written(folder / "compose.yaml"))
+        wanted = stamp(document, payload["images"], payload["release_id"], _labels_of(before))
         record = {
             **known,
             "release_id": payload["release_id"],
@@ -135,11 +135,9 @@ def _images(payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode:
     return bool(pulled)
 
 
-def _written(path: Any) -> dict[str, Any]:
-    try:
-        return dict(json.loads(path.read_text()))
-    except (OSError, ValueError):
-        return {}
+def _labels_of(containers: list[dict[str, Any]]) -> dict[str, Any]:
+    """What runs, as far as `stamp` asks: the containers know best which release made them."""
+    return {"services": {health.service_of(one): {"labels": one["Config"]["Labels"]} for one in containers}}
 
 
 def verify(payload: Mapping[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
