@@ -122,3 +122,9 @@ def test_ports_stay_the_same_for_a_name_and_are_never_taken_ones() -> None:
     assert not set(colours.choose_ports("shop", set(first.values())).values()) & set(first.values())
     with pytest.raises(colours.EntryStateError):
         colours.choose_ports("shop", set(range(30000, 33000)))
+
+
+def test_a_colour_keeps_its_port() -> None:
+    assert colours.pair_of({"green": 30011}) == {"blue": 30010, "green": 30011}
+    assert colours.pair_of({"blue": 30010}) == {"blue": 30010, "green": 30011}
+    assert colours.pair_of({}) is None

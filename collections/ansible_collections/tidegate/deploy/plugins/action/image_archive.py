@@ -13,7 +13,8 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
-from ansible_collections.tidegate.deploy.plugins.module_utils.compose import archive
+from ansible_collections.tidegate.deploy.plugins.module_utils.compose import archive, spec
+from ansible_collections.tidegate.deploy.plugins.module_utils.compose.errors import ReleaseError
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import image_store, step_record
 
 MODULE = "tidegate.deploy.image_archive"
@@ -39,9 +40,13 @@ class ActionModule(ActionBase):
         self._host = self._vars.get("inventory_hostname", "")
         self._steps: list[dict[str, Any]] = []
         started = time.time()
+        self._spec: dict[str, Any] | None = None
+        path, inline = self._task.args.get("release_spec_file"), self._task.args.get("release_spec")
         try:
+            if path or inline is not None:
+                self._spec = spec.load(path, inline)
             changed = self._deliver(started)
-        except archive.ArchiveError as error:
+        except (archive.ArchiveError, ReleaseError) as error:
             return self._failed(error.error_key, str(error), error.hint, started)
         except AnsibleConnectionFailure as error:
             hint = "See that the host answers; the next run goes on where this one stopped."
@@ -95,9 +100,8 @@ class ActionModule(ActionBase):
         return wanted
 
     def _given(self) -> list[dict[str, Any]]:
-        path = self._task.args.get("release_spec_file")
-        if path:
-            return json.loads(Path(path).read_text()).get("images") or []
+        if self._spec is not None:
+            return self._spec.get("images") or []
         return self._task.args.get("images") or []
 
     def _known(self, image: image_store.Wanted) -> image_store.Wanted:
@@ -193,8 +197,7 @@ class ActionModule(ActionBase):
 
     def _kept(self, outcome: dict[str, Any]) -> dict[str, Any]:
         """The outcome, also written where the caller asked for whole results."""
-        path = self._task.args.get("release_spec_file")
-        folder = json.loads(Path(path).read_text()).get("result_dir") if path and Path(path).exists() else None
+        folder = (self._spec or {}).get("result_dir")
         if folder:
             file = Path(folder) / f"{self._host}.images.json"
             with open(file, "w", opener=lambda name, flags: os.open(name, flags, 0o600), encoding="utf-8") as out:

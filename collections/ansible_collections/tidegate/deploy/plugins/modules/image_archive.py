@@ -18,6 +18,9 @@ options:
   release_spec_file:
     description: Path on the controller of a release spec; its C(images) that have an C(archive) are meant.
     type: path
+  release_spec:
+    description: The release spec by hand, in place of O(release_spec_file).
+    type: raw
   images:
     description: The images, in place of O(release_spec_file).
     type: list
@@ -102,6 +105,7 @@ _IMAGE = {
 }
 ARGUMENTS = {
     "release_spec_file": {"type": "path"},
+    "release_spec": {"type": "raw", "no_log": True},
     "images": {"type": "list", "elements": "dict", "options": _IMAGE},
     "incoming": {"type": "path"},
     "step": {"type": "str", "choices": ["look", "prepare", "load"], "default": "look"},

@@ -84,6 +84,15 @@ def choose_ports(project: str, taken: set[int]) -> dict[str, int]:
     raise EntryStateError(f"no two free ports from {_FIRST_PORT} to {_FIRST_PORT + 2 * _PORT_PAIRS}")
 
 
+def pair_of(ports: dict[str, int]) -> dict[str, int] | None:
+    """Both ports when at least one is remembered: a colour keeps its port, or its containers were made anew."""
+    for colour in COLOURS:
+        if colour in ports:
+            first = ports[colour] - COLOURS.index(colour)
+            return dict(zip(COLOURS, (first, first + 1)))
+    return None
+
+
 def listening_ports(tables: tuple[str, ...] = ("/proc/net/tcp", "/proc/net/tcp6")) -> set[int]:
     """The TCP ports of this host that somebody listens on."""
     return {port for port, state in _sockets(tables) if state == "0A"}
