@@ -16,7 +16,9 @@ def test_the_document_is_valid_openapi_31(anonymous: Any) -> None:
 
 def test_each_operation_has_a_name_a_summary_and_problems(anonymous: Any) -> None:
     document = anonymous.get("/api/v1/openapi.json").json
-    operations = [each for item in document["paths"].values() for each in item.values() if isinstance(each, dict)]
+    operations = [
+        each for item in document["paths"].values() for each in item.values() if isinstance(each, dict)
+    ]
     names = [operation["operationId"] for operation in operations]
     assert len(set(names)) == len(names)
     assert all(operation["summary"] for operation in operations)
