@@ -52,7 +52,9 @@ class Client:
 
     def get(self, path: str, **query: Any) -> Any:
         """Read a document. Raises ApiProblem, Unreachable."""
-        return self._ask("GET", path, params={name: value for name, value in query.items() if value is not None})
+        return self._ask(
+            "GET", path, params={name: value for name, value in query.items() if value is not None}
+        )
 
     def post(self, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
         """Create or decide. Raises ApiProblem, Unreachable."""
@@ -76,7 +78,11 @@ class Client:
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         try:
             response = self._http.post(
-                PREFIX + path, content=content, headers=headers, params=dict(query), timeout=httpx.Timeout(600.0)
+                PREFIX + path,
+                content=content,
+                headers=headers,
+                params=dict(query),
+                timeout=httpx.Timeout(600.0),
             )
         except httpx.TransportError as error:
             raise Unreachable(_reason(self.login.url, error)) from error

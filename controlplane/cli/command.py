@@ -42,7 +42,10 @@ def client_command(function: Function) -> Function:
             _show(problem, as_json)
             context.exit(of_problem(problem.status))
         except Unreachable as error:
-            click.echo(f"{error}\n  hint: is `tidegate serve` running there? --url, TIDEGATE_URL or `tidegate login`", err=True)
+            click.echo(
+                f"{error}\n  hint: is `tidegate serve` running there? --url, TIDEGATE_URL or `tidegate login`",
+                err=True,
+            )
             context.exit(Outcome.CONNECTION)
         finally:
             client.close()

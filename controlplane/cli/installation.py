@@ -19,9 +19,9 @@ _PATH = click.Path(path_type=Path, resolve_path=True)
 
 def home_options(function: Function) -> Function:
     """Give a command `--home` and `--config`."""
-    function = click.option("--config", type=_PATH, help="A settings file (TIDEGATE_CONFIG; <home>/tidegate.toml).")(
-        function
-    )
+    function = click.option(
+        "--config", type=_PATH, help="A settings file (TIDEGATE_CONFIG; <home>/tidegate.toml)."
+    )(function)
     return click.option("--home", type=_PATH, help="The installation's folder (TIDEGATE_HOME).")(function)
 
 
@@ -47,7 +47,9 @@ def read_settings(home: Path | None, config: Path | None, listen: str | None = N
 @click.command()
 @home_options
 @click.option("--admin", default="admin", show_default=True, help="Name of the first administrator.")
-@click.option("--json", "as_json", is_flag=True, help="Print `{home, key_file, user_id, user, token}` as JSON.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print `{home, key_file, user_id, user, token}` as JSON."
+)
 @click.pass_context
 def init(context: click.Context, home: Path | None, config: Path | None, admin: str, as_json: bool) -> None:
     """Make an installation: its folder, its key file (0600), its database and its first administrator.
@@ -82,7 +84,9 @@ def init(context: click.Context, home: Path | None, config: Path | None, admin: 
 
         output.as_json(made)
         return
-    click.echo(f"home:      {made['home']}\nkey file:  {made['key_file']} (keep a copy: without it, secrets are lost)")
+    click.echo(
+        f"home:      {made['home']}\nkey file:  {made['key_file']} (keep a copy: without it, secrets are lost)"
+    )
     if first:
         click.echo(f"user:      {first['user']}\ntoken:     {first['token']}   (shown once)")
         click.echo("next:      tidegate serve, then tidegate login")

@@ -14,7 +14,9 @@ from controlplane.cli.outcome import Outcome
 
 @click.command()
 @click.argument("url", default=login_file.DEFAULT_URL)
-@click.option("--token-file", type=click.Path(allow_dash=True), help="Read the token from a file, - for standard input.")
+@click.option(
+    "--token-file", type=click.Path(allow_dash=True), help="Read the token from a file, - for standard input."
+)
 @click.pass_context
 def login(context: click.Context, url: str, token_file: str | None) -> None:
     """Try a token on a server and keep both for later commands, in a file that only you can read."""

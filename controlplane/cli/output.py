@@ -15,8 +15,12 @@ from rich.text import Text
 from controlplane.cli import safe_text
 
 GOOD = frozenset({"applied", "approved", "success", "pinned", "ready", "succeeded", "healthy", "active"})
-BAD = frozenset({"failed", "rejected", "expired", "preview_failed", "mismatch", "blocking", "critical", "high"})
-BUSY = frozenset({"applying", "running", "pending", "pending_approval", "previewing", "queued", "warning", "medium"})
+BAD = frozenset(
+    {"failed", "rejected", "expired", "preview_failed", "mismatch", "blocking", "critical", "high"}
+)
+BUSY = frozenset(
+    {"applying", "running", "pending", "pending_approval", "previewing", "queued", "warning", "medium"}
+)
 
 
 def console(*, stderr: bool = False) -> Console:

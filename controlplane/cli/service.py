@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tidegate service`: services, and versions of them from a folder with a `service.yml`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from controlplane.cli import artifact, output
+from controlplane.cli.command import Session, client_command
+from controlplane.cli.resource import Field, Resource, add_commands, find_id
+from controlplane.cli.resources import IN_PROJECT, NAME, PROJECT
+
+SERVICES = Resource(
+    "service",
+    "/services",
+    (
+        PROJECT,
+        NAME,
+        Field("runtime_type", "choice", choices=("compose",), option="--runtime", can_change=False),
+    ),
+    ("id", "name", "runtime_type", "project_id"),
+    filters=(IN_PROJECT,),
+)
+# member of service.yml -> member of the request
+MEMBERS = ("version", "strategy", "strategy_params", "health_timeout")
+
+
+@click.group()
+def service() -> None:
+    """Services and their versions."""
+
+
+add_commands(service, SERVICES)
+
+
+@service.group()
+def version() -> None:
+    """A service's versions. They never change once they are made."""
+
+
+@version.command()
+@click.argument("which", metavar="SERVICE")
+@click.argument("definition", type=click.Path(exists=True, path_type=Path))
+@click.option("--version", "number", help="In place of the file's `version`.")
+@client_command
+def add(session: Session, which: str, definition: Path, number: str | None) -> None:
+    """Make a version from DEFINITION: a `service.yml`, or the folder that holds one.
+
+    Image archives that it names are pushed first.
+    """
+    service_id = find_id(session.client, "/services", which)
+    project_id = session.client.get(f"/services/{service_id}")["project_id"]
+    file = definition / "service.yml" if definition.is_dir() else definition
+    content = read_definition(file)
+    if number:
+        content["version"] = number
+    body: dict[str, Any] = {name: content[name] for name in MEMBERS if name in content}
+    body["template"] = content["template"]
+    body["variable_schema"] = content.get("variables", {})
+    body["images"] = [
+        {
+            "reference": image["reference"],
+            "artifact": artifact.send(session.client, file.parent / image["archive"], project_id)["digest"],
+        }
+        for image in content.get("images", [])
+    ]
+    document = session.client.post(f"/services/{service_id}/versions", body)
+    if session.as_json:
+        output.as_json(document)
+    else:
+        output.fields(document, ("template", "variable_schema"))
+
+
+@version.command("list")
+@click.argument("which", metavar="SERVICE")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@client_command
+def list_(session: Session, which: str, limit: int) -> None:
+    """List a service's versions."""
+    service_id = find_id(session.client, "/services", which)
+    page = session.client.pages(f"/services/{service_id}/versions", limit)
+    if session.as_json:
+        output.as_json(page)
+    else:
+        output.table(
+            page["items"], ("version", "strategy", "digest", "created_at"), more=bool(page.get("next"))
+        )
+
+
+def read_definition(file: Path) -> dict[str, Any]:
+    """Read a `service.yml`, with the text of its compose file as `template`. README describes it.
+
+    Raises:
+        click.UsageError: it is not valid; the message names the member.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise click.UsageError(f"{file}: {error}") from error
+    if not isinstance(content, dict):
+        raise click.UsageError(f"{file}: expected a mapping")
+    unknown = sorted(str(name) for name in content.keys() - {*MEMBERS, "compose", "variables", "images"})
+    if unknown:
+        raise click.UsageError(f"{file}: unknown members: {', '.join(unknown)}")
+    if "version" in content:
+        # `version: 1.10` is a number to YAML, and 1.1 at that: it has to be a text.
+        if not isinstance(content["version"], str):
+            raise click.UsageError(f"{file}: version must be a text: write it in quotes")
+    for image in content.get("images") or []:
+        if not isinstance(image, dict) or set(image) != {"reference", "archive"}:
+            raise click.UsageError(f"{file}: each of images needs reference and archive, and nothing else")
+    try:
+        content["template"] = (file.parent / content.pop("compose", "compose.yaml")).read_text("utf-8")
+    except (OSError, TypeError, UnicodeDecodeError) as error:
+        raise click.UsageError(f"{file}: compose: {error}") from error
+    return content

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`tidegate target`: where a service is released, and what runs there."""
+
+from __future__ import annotations
+
+import click
+
+from controlplane.cli import output
+from controlplane.cli.command import Session, client_command
+from controlplane.cli.resource import Field, Resource, add_commands, find_id
+from controlplane.cli.resources import IN_PROJECT, NAME, PROJECT
+
+TARGETS = Resource(
+    "target",
+    "/deploy/targets",
+    (
+        PROJECT,
+        NAME,
+        Field("environment_id", "ref", refers_to="/environments", is_required=True, can_change=False),
+        Field(
+            "host_ids",
+            "refs",
+            refers_to="/hosts",
+            option="--host",
+            is_required=True,
+            purpose="May be given again.",
+        ),
+    ),
+    ("id", "name", "environment_id", "runtime_type", "status_at", "project_id"),
+    filters=(IN_PROJECT,),
+)
+
+
+@click.group()
+def target() -> None:
+    """Targets: where a service is released."""
+
+
+add_commands(target, TARGETS)
+
+
+@target.command()
+@click.argument("which", metavar="ID|NAME")
+@client_command
+def status(session: Session, which: str) -> None:
+    """Show what runs on a target, and which release it came from."""
+    target_id = find_id(session.client, "/deploy/targets", which)
+    document = session.client.get(f"/deploy/targets/{target_id}/status")
+    if session.as_json:
+        output.as_json(document)
+    else:
+        output.fields(document)
