@@ -3,68 +3,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.lab import app
 from tests.lab.host import LabHost
 from tests.lab.lab import Lab
 
-from .asker import Asker, ask, count
-from .rig import Rig
+from .asker import Asker, count
+from .shop import ENTRY, PORT, TRAFFIC, Shop
 
 pytest_plugins = ["tests.lab.fixtures"]
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
 
-PORT = 8080
-ENTRY = {"port": PORT, "service": "web", "service_port": 8080}
-TRAFFIC = {**ENTRY, "mode": "traffic", "percent": 25, "drain_seconds": 5}
-
-
-class Shop:
-    """Releases versions of the lab's shop to one host with the playbooks."""
-
-    def __init__(self, lab: Lab, host: LabHost, folder: Path) -> None:
-        self._lab, self._folder = lab, folder
-        self.host, self.rig = host, Rig(lab, folder, host)
-
-    def release(
-        self, version: str, strategy: str, params: dict[str, Any], healthy: bool = True, verb: str = "apply"
-    ) -> bool:
-        """Whether the playbook ended well."""
-        archive = self._lab.app_archive(version, healthy=healthy)
-        image = {"reference": f"shop:{version}", "image_id": app.image_id(archive)}
-        web = {"image": f"shop:{version}", "ports": [f"{PORT}:8080"], "restart": "always"}
-        spec = {
-            "api": "tidegate.release/v1", "release_id": f"rel_{version}_{strategy}", "service": "shop",
-            "project": "shop", "target": "tgt", "environment": "production",
-            "rendered": json.dumps({"services": {"web": web}}, sort_keys=True),
-            "images": [{**image, "archive": str(archive)}],
-            "resolved_images": {"web": {**image, "digest": None}},
-            "strategy": strategy, "strategy_params": params, "health_timeout": 30,
-            "result_dir": str(self._folder),
-        }  # fmt: skip
-        path = self._folder / "spec.json"
-        path.write_text(json.dumps(spec))
-        done = self.rig.play(f"release_{verb}.yml", {"release_spec_file": str(path)}, check=False)
-        self.said = done.stdout + done.stderr
-        return done.returncode == 0
-
-    def answer(self) -> str:
-        return ask(self.host.address, PORT)
-
-    def containers(self) -> dict[str, str]:
-        listed = self.host.run(["docker", "ps", "--format", "{{.Names}} {{.ID}}"]).stdout.split("\n")
-        return dict(line.split() for line in listed if line)
-
-
 @pytest.fixture
 def shop(lab: Lab, lab_host: Callable[..., LabHost], tmp_path: Path) -> Shop:
-    return Shop(lab, lab_host(docker=True), tmp_path)
+    return Shop(lab, tmp_path, lab_host(docker=True))
 
 
 def test_blue_green_from_rolling_to_green_and_back_without_a_refused_connection(shop: Shop) -> None:

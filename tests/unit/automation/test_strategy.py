@@ -84,3 +84,10 @@ def test_content_is_told_apart_by_text_and_images_only() -> None:
     assert colour.content_digest("a", {"web": {**images["web"], "digest": None}}) == same
     assert colour.content_digest("b", images) != same
     assert colour.content_digest("a", {"web": {**images["web"], "image_id": "sha256:2"}}) != same
+
+
+def test_a_colours_file_can_be_read_as_the_project_it_is_of() -> None:
+    compose = {"services": {"web": {"image": "shop:1", "ports": ["8080:80"]}, "db": {"image": "db:1"}}}
+    moved = yaml.safe_load(colour.render(json.dumps(compose), "web", 80, 30000))
+    assert colour.without_colour(moved) == compose
+    assert colour.without_colour(compose) == compose

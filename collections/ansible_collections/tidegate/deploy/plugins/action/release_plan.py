@@ -34,7 +34,9 @@ class ActionModule(ActionBase):
         hosts = list(known.get("ansible_play_hosts_all") or [host])
         size = params.get("max_parallel") or 1
         return {
-            "changed": False, "strategy": name, "params": params, "images": spec.get("images") or [],
+            "changed": False, "strategy": name, "project": spec["project"], "params": params,
+            "release_id": spec["release_id"], "images": spec.get("images") or [],
+            "first_share": strategy.first_share(hosts, params["percent"]) if params.get("mode") == "hosts" else [],
             "failure_budget": params.get("failure_budget", 0),
             "batches": [hosts[first : first + size] for first in range(0, len(hosts), size)],
         }  # fmt: skip

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ..host import step_record
+from ..host import colours, state_folder, step_record
 from . import engine, health, operation, registry
 from .errors import ReleaseError
 
@@ -61,6 +61,7 @@ def release(payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode:
     Raises ReleaseError: image_missing before anything is touched, compose_up_failed, target_locked.
     """
     project, document = payload["project"], json.loads(payload["rendered"])
+    _require_no_entry(project)
     if check_mode:
         _images(payload, steps, check_mode=True)
         return {"changed": False, "live": health.live(engine.inspect_project(project), None)}
@@ -86,6 +87,16 @@ def release(payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode:
         after = _up(project, str(folder / "compose.yaml"), before, steps)
         changed = bool(pulled or written or after != {one["Id"]: one["State"]["StartedAt"] for one in before})
         return {"changed": changed, "live": health.live(engine.inspect_project(project), record)}
+
+
+def _require_no_entry(project: str) -> None:
+    """What is released past an entry would never be asked by anybody."""
+    if colours.read_state(state_folder.path("entries"), project) is not None:
+        raise ReleaseError(
+            "validation_error",
+            f"{project} is behind an entry on this host: the rolling strategy would release past it",
+            "Release with blue_green or canary, or remove the entry and its colours first.",
+        )
 
 
 def _up(project: str, path: str, before: list[dict[str, Any]], steps: list[dict[str, Any]]) -> dict[str, str]:

@@ -10,7 +10,14 @@ import hashlib
 import json
 from typing import Any
 
-import yaml
+try:
+    import yaml
+except ImportError:  # hosts have none, and render nothing
+    yaml = None  # type: ignore[assignment]
+
+
+# What the colour's file says of the ports that the project has without a colour, for whoever compares.
+MOVED_KEY = "x-tidegate-entry"
 
 
 class ColourError(ValueError):
@@ -44,9 +51,21 @@ def render(rendered: str, service: str, service_port: int, published: int) -> st
         _require_unnamed(kind, document.get(kind) or {})
     _require_no_own_volumes(services, document.get("volumes") or {})
     entry = services[service]
+    document[MOVED_KEY] = {"service": service, "ports": entry.get("ports")}
     kept = [port for port in entry.get("ports") or [] if _published(port) is None and _target(port) != service_port]
     entry["ports"] = [*kept, {"target": service_port, "published": str(published), "protocol": "tcp"}]
     return json.dumps(document, indent=2, sort_keys=True, default=str) + "\n"
+
+
+def without_colour(document: dict[str, Any]) -> dict[str, Any]:
+    """A colour's document as the project has it without a colour; another document as it is."""
+    moved = document.get(MOVED_KEY)
+    if not moved:
+        return document
+    services = dict(document["services"])
+    definition = {key: value for key, value in services[moved["service"]].items() if key != "ports"}
+    services[moved["service"]] = definition | ({"ports": moved["ports"]} if moved["ports"] else {})
+    return {key: value for key, value in document.items() if key != MOVED_KEY} | {"services": services}
 
 
 def _require_repeatable(name: str, definition: dict[str, Any], entry: str, entry_port: int) -> None:

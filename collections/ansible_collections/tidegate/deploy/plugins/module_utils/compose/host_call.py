@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..host import step_record
+from ..host import colours, state_folder, step_record
 from . import apply, engine, observe, operation
 from .errors import ReleaseError
 
@@ -57,14 +57,17 @@ def work(verb: str, payload: Mapping[str, Any], steps: list[dict[str, Any]], che
 
 
 def _status(project: str) -> dict[str, Any]:
-    containers = engine.inspect_project(project)
-    release = operation.read_release(project)
-    return {"project": project, "containers": containers, "release": release, "applied": observe.applied(project)}
+    live = colours.live_project(state_folder.path("entries"), project)
+    containers = engine.inspect_project(live)
+    release = operation.read_release(live)
+    return {"project": project, "containers": containers, "release": release, "applied": observe.applied(live)}
 
 
 def _cancel(project: str, steps: list[dict[str, Any]], check_mode: bool) -> dict[str, Any]:
     started = time.time()
-    ended = "none" if check_mode else operation.cancel(project)
+    names = [colours.project_name(project, one) for one in (colours.PLAIN, *colours.COLOURS)]
+    results = {"none"} if check_mode else {operation.cancel(name) for name in names}
+    ended = next(one for one in ("alive", "ended", "none") if one in results)
     if ended == "alive":
         steps.append(step_record.step("operation_ended", "failed", started))
         raise ReleaseError("target_locked", f"the operation on {project} could not be ended", "End it on the host.")

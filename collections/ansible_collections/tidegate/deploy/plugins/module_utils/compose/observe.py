@@ -10,8 +10,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from ..host import state_folder
-from . import engine, operation, registry
+from ..host import colours, state_folder
+from . import colour, engine, operation, registry
 from .errors import ReleaseError
 
 LOW_DISK_BYTES = 500 * 1024 * 1024
@@ -27,12 +27,13 @@ def observe(payload: Mapping[str, Any]) -> dict[str, Any]:
         version = engine.docker(["compose", "version", "--short"])
         if version.exit_code:
             raise ReleaseError("preflight_failed", "there is no Compose 2 on the host", "Install docker compose.")
-        facts["containers"] = engine.inspect_project(project)
+        live = colours.live_project(state_folder.path("entries"), project)
+        facts["containers"] = engine.inspect_project(live)
     except ReleaseError as error:
         facts["checks"].append(_check("blocking", error.error_key, str(error), error.hint))
         return facts
-    facts["release"] = operation.read_release(project)
-    facts["applied"] = applied(project)
+    facts["release"] = operation.read_release(live)
+    facts["applied"] = applied(live)
     for reference in payload.get("images", {}):
         facts["images"][reference] = _image(reference, payload, facts["checks"])
     if payload.get("rendered"):
@@ -80,7 +81,7 @@ def _image(reference: str, payload: Mapping[str, Any], checks: list[dict[str, st
 def applied(project: str) -> dict[str, Any]:
     """The project as it was written last; empty when there was none."""
     try:
-        return dict(json.loads((operation.folder(project) / "compose.yaml").read_text()))
+        return colour.without_colour(dict(json.loads((operation.folder(project) / "compose.yaml").read_text())))
     except (OSError, ValueError):
         return {}
 

@@ -103,6 +103,11 @@ def established(port: int, tables: tuple[str, ...] = ("/proc/net/tcp", "/proc/ne
     return sum(1 for local, state in _sockets(tables) if local == port and state == "01")
 
 
+def live_project(folder: str, project: str) -> str:
+    """The Compose project that has the traffic: a colour's when the project has an entry."""
+    return project_name(project, str((read_state(folder, project) or {}).get("live") or PLAIN))
+
+
 def state_path(folder: str, project: str) -> Path:
     """The memory of a project's entry."""
     entry.require_project(project)
