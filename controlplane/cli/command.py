@@ -30,9 +30,9 @@ def client_command(function: Function) -> Function:
     """Give a command `--json` and, as its first argument, a Session; end it with the documented exit codes."""
 
     @click.option("--json", "as_json", is_flag=True, help="Print the server's answer as JSON.")
-    @click.pass_context
     @wraps(function)
-    def run(context: click.Context, *args: Any, as_json: bool, **kwargs: Any) -> Any:
+    def run(*args: Any, as_json: bool, **kwargs: Any) -> Any:
+        context = click.get_current_context()
         given = context.find_root().params
         client = Client(find(os.environ, given.get("url")))
         as_json = as_json or bool(given.get("as_json"))

@@ -27,7 +27,8 @@ class Told:
 
 def messages(lines: Iterator[str]) -> Iterator[tuple[str, str]]:
     """Turn lines of an event stream into (event name, data). Comments and unknown fields are passed over."""
-    name, data = "message", []
+    name = "message"
+    data: list[str] = []
     for line in lines:
         if not line:
             if data:

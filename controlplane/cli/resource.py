@@ -19,6 +19,12 @@ from controlplane.cli.outcome import Outcome
 _ALL = 10_000
 
 
+class NoSuchName(click.ClickException):
+    """Nothing that you may see has that name."""
+
+    exit_code = int(Outcome.NOT_FOUND)
+
+
 @dataclass(frozen=True)
 class Field:
     """One member of a resource's body, and its option.
@@ -75,9 +81,7 @@ def find_id(client: Client, path: str, word: str, **within: Any) -> str:
     what = path.strip("/")
     if found:
         raise click.UsageError(f"{len(found)} of {what} are called {word!r}: give an id")
-    error = click.ClickException(f"there is nothing called {word!r} under {what}")
-    error.exit_code = Outcome.NOT_FOUND
-    raise error
+    raise NoSuchName(f"there is nothing called {word!r} under {what}")
 
 
 def id_of(item: dict[str, Any], path: str) -> str:

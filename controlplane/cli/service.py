@@ -107,10 +107,9 @@ def read_definition(file: Path) -> dict[str, Any]:
     unknown = sorted(str(name) for name in content.keys() - {*MEMBERS, "compose", "variables", "images"})
     if unknown:
         raise click.UsageError(f"{file}: unknown members: {', '.join(unknown)}")
-    if "version" in content:
-        # `version: 1.10` is a number to YAML, and 1.1 at that: it has to be a text.
-        if not isinstance(content["version"], str):
-            raise click.UsageError(f"{file}: version must be a text: write it in quotes")
+    # `version: 1.10` is a number to YAML, and 1.1 at that: it has to be a text.
+    if not isinstance(content.get("version", ""), str):
+        raise click.UsageError(f"{file}: version must be a text: write it in quotes")
     for image in content.get("images") or []:
         if not isinstance(image, dict) or set(image) != {"reference", "archive"}:
             raise click.UsageError(f"{file}: each of images needs reference and archive, and nothing else")
