@@ -68,7 +68,12 @@ class Rig:
     ) -> subprocess.CompletedProcess[str]:
         """Run a playbook (a path, or a name below playbooks/) with extra variables."""
         path = playbook if isinstance(playbook, Path) else ROOT / "playbooks" / playbook
-        argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self._inventory), str(path)]
+        argv = [
+            str(Path(sys.executable).with_name("ansible-playbook")),
+            "-i",
+            str(self._inventory),
+            str(path),
+        ]
         if extra is not None:
             given = self._folder / "extra.json"
             given.write_text(json.dumps(extra))
@@ -82,5 +87,7 @@ class Rig:
         }
         done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=300, check=False)
         if check and done.returncode != 0:
-            raise AssertionError(f"ansible-playbook ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+            raise AssertionError(
+                f"ansible-playbook ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+            )
         return done

@@ -17,6 +17,7 @@ from .shop import ENTRY, PORT, TRAFFIC, Shop
 pytest_plugins = ["tests.lab.fixtures"]
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
 
+
 @pytest.fixture
 def shop(lab: Lab, lab_host: Callable[..., LabHost], tmp_path: Path) -> Shop:
     return Shop(lab, tmp_path, lab_host(docker=True))

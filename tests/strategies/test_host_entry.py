@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The entry of a real host, seen by clients: nobody is refused while it switches, and shares are what they say."""
+"""The entry of a real host, seen by clients: nobody is refused while it switches, and shares are what they
+say."""
 
 from __future__ import annotations
 
@@ -112,7 +113,9 @@ def test_a_backend_that_nobody_listens_on_gets_no_connections(rig: Rig, host: La
     assert ask(host.address, PORT) == "shop 1"
 
 
-def test_the_entry_outlasts_a_reboot_and_is_gone_without_a_trace_when_removed(rig: Rig, host: LabHost) -> None:
+def test_the_entry_outlasts_a_reboot_and_is_gone_without_a_trace_when_removed(
+    rig: Rig, host: LabHost
+) -> None:
     entry(rig, host, "green", green=100)
     host.kill()
     host.start()
@@ -120,7 +123,12 @@ def test_the_entry_outlasts_a_reboot_and_is_gone_without_a_trace_when_removed(ri
     gone = rig.task("tidegate.deploy.host_entry", {"project": "shop", "state": "absent"})[host.name]
     assert gone["changed"]
     assert "tidegate" not in host.run(["nft", "list", "ruleset"]).stdout
-    assert host.run(["sh", "-c", "ls /var/lib/tidegate/entries /etc/systemd/system | grep shop"], check=False).stdout == ""
+    assert (
+        host.run(
+            ["sh", "-c", "ls /var/lib/tidegate/entries /etc/systemd/system | grep shop"], check=False
+        ).stdout
+        == ""
+    )
     again = rig.task("tidegate.deploy.host_entry", {"project": "shop", "state": "absent"})[host.name]
     assert not again["changed"]
 

@@ -73,12 +73,13 @@ def test_backends_that_do_not_fit_are_refused(backends: list[tuple[str, int, int
 
 
 @pytest.mark.skipif(not shutil.which("nft", path="/usr/sbin:/sbin:/usr/bin"), reason="there is no nft here")
-@given(
-    st.from_regex(r"[a-z0-9][a-z0-9_-]{0,20}", fullmatch=True), st.integers(0, 100), st.integers(1, 65535)
-)
+@given(st.from_regex(r"[a-z0-9][a-z0-9_-]{0,20}", fullmatch=True), st.integers(0, 100), st.integers(1, 65535))
 def test_nft_reads_every_rule_set(project: str, weight: int, port: int) -> None:
     wanted = made(
-        ("blue", port % 65535 + 1, weight), ("green", (port + 1) % 65535 + 1, 100 - weight), project=project, port=port
+        ("blue", port % 65535 + 1, weight),
+        ("green", (port + 1) % 65535 + 1, 100 - weight),
+        project=project,
+        port=port,
     )
     done = subprocess.run(
         ["/usr/sbin/nft", "--check", "-f", "-"],
@@ -105,9 +106,22 @@ STATE = {"live": "green", "contents": {"green": "sha256:2", "blue": "sha256:1"}}
         (STATE, {"green", "blue"}, "sha256:1", ("green", "blue", True)),
         (STATE, {"green", "blue"}, "sha256:2", ("green", "green", True)),
         (STATE, {"blue"}, "sha256:2", ("green", "green", False)),
-        ({"live": "plain", "contents": {"blue": "sha256:2"}}, {"plain", "blue"}, "sha256:3", ("plain", "blue", False)),
+        (
+            {"live": "plain", "contents": {"blue": "sha256:2"}},
+            {"plain", "blue"},
+            "sha256:3",
+            ("plain", "blue", False),
+        ),
     ],
-    ids=["first", "from rolling", "update", "back to the kept one", "again", "again, but it died", "other canary"],
+    ids=[
+        "first",
+        "from rolling",
+        "update",
+        "back to the kept one",
+        "again",
+        "again, but it died",
+        "other canary",
+    ],
 )
 def test_which_colour_takes_a_release(
     state: dict[str, Any] | None, running: set[str], content: str, expected: tuple[str | None, str, bool]

@@ -54,7 +54,9 @@ def test_the_first_share_is_never_none_and_never_all(percent: int, expected: int
     assert strategy.first_share(["only"], percent) == ["only"]
 
 
-@pytest.mark.parametrize("port", ["8080:80", "127.0.0.1:8080:80/tcp", {"target": 80, "published": "8080"}, 80])
+@pytest.mark.parametrize(
+    "port", ["8080:80", "127.0.0.1:8080:80/tcp", {"target": 80, "published": "8080"}, 80]
+)
 def test_the_entry_service_is_moved_and_nothing_else(port: Any) -> None:
     compose = {"services": {"web": {"image": "shop:1", "ports": [port]}, "db": {"image": "db:1"}}}
     moved = yaml.safe_load(colour.render(json.dumps(compose), "web", 80, 30000))

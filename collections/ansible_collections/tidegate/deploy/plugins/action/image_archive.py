@@ -53,7 +53,9 @@ class ActionModule(ActionBase):
             return self._failed("ssh_unreachable", f"the transfer was cut: {error.message}", hint, started)
         except DeliveryError as error:
             return error.outcome
-        return self._kept({"changed": changed, "tidegate": step_record.done(self._host, changed, self._steps)})
+        return self._kept(
+            {"changed": changed, "tidegate": step_record.done(self._host, changed, self._steps)}
+        )
 
     def _deliver(self, started: float) -> bool:
         images = self._wanted()
@@ -61,7 +63,7 @@ class ActionModule(ActionBase):
             return False
         looked = self._module("look", images)
         missing = []
-        for image, found in zip(images, looked["found"]):
+        for image, found in zip(images, looked["found"], strict=True):
             if found["present"]:
                 status = "unchanged" if found["tagged"] else "succeeded"
                 self._steps.append(image_store.step(image, status, started, bytes=0))
@@ -75,11 +77,18 @@ class ActionModule(ActionBase):
     def _send_all(self, missing: list[image_store.Wanted]) -> None:
         known = [self._known(image) for image in missing]
         prepared = self._module("prepare", known)
-        for image, found in zip(known, prepared["found"]):
+        for image, found in zip(known, prepared["found"], strict=True):
             sent = self._send(image, prepared["incoming"], found["partial_bytes"])
             loaded = self._module("load", [image])
             self._steps += [
-                {**one, "detail": {**one["detail"], "sent_bytes": sent, "resumed_at_byte": found["partial_bytes"]}}
+                {
+                    **one,
+                    "detail": {
+                        **one["detail"],
+                        "sent_bytes": sent,
+                        "resumed_at_byte": found["partial_bytes"],
+                    },
+                }
                 for one in loaded["steps"]
             ]
 
@@ -115,13 +124,16 @@ class ActionModule(ActionBase):
             )
         digest = image.archive_digest or "sha256:" + archive.file_digest(read.path).hexdigest()
         if not archive.DIGEST.fullmatch(digest):
-            raise archive.ArchiveError("validation_error", f"archive_digest of {image.reference} is no sha256 digest")
+            raise archive.ArchiveError(
+                "validation_error", f"archive_digest of {image.reference} is no sha256 digest"
+            )
         return image_store.Wanted(
             image.reference, image.image_id, digest, read.size, archive.manifest_entry(read, image.reference)
         )
 
     def _send(self, image: image_store.Wanted, incoming: str, offset: int) -> int:
-        """Send what the host lacks; answers how many bytes went over. Hashes on the way when all of it goes."""
+        """Send what the host lacks; answers how many bytes went over. Hashes on the way when all of it
+        goes."""
         path = self._archives[image.reference]
         target = os.path.join(incoming, image_store.partial_name(str(image.archive_digest)))
         offset = offset if offset <= image.size else 0
@@ -147,14 +159,23 @@ class ActionModule(ActionBase):
             self._low_level_execute_command(shlex.join(["rm", "-f", target]))
             raise archive.ArchiveError(
                 "artifact_checksum_mismatch",
-                f"the archive of {image.reference} is sha256:{running.hexdigest()}, promised was {image.archive_digest}",
+                f"the archive of {image.reference} is sha256:{running.hexdigest()},"
+                f" promised was {image.archive_digest}",
                 "Register the archive again: the file changed since.",
             )
         return offset - first
 
     def _put(self, target: str, offset: int, piece: bytes) -> None:
         """Write bytes at their place, so that a piece sent twice does no harm."""
-        argv = ["dd", f"of={target}", "bs=65536", "iflag=fullblock", "oflag=seek_bytes", f"seek={offset}", "conv=notrunc"]
+        argv = [
+            "dd",
+            f"of={target}",
+            "bs=65536",
+            "iflag=fullblock",
+            "oflag=seek_bytes",
+            f"seek={offset}",
+            "conv=notrunc",
+        ]
         done = self._low_level_execute_command(shlex.join([*argv, "status=none"]), in_data=piece)
         if done["rc"] != 0:
             said = (done.get("stderr") or done.get("stdout") or "").strip()
@@ -183,7 +204,10 @@ class ActionModule(ActionBase):
         if outcome.get("failed"):
             said = outcome.get("tidegate") or {}
             failed = self._failed(
-                said.get("error_key", "internal_error"), outcome.get("msg", ""), said.get("hint", ""), time.time()
+                said.get("error_key", "internal_error"),
+                outcome.get("msg", ""),
+                said.get("hint", ""),
+                time.time(),
             )
             if not said:
                 failed["module_stderr"] = outcome.get("module_stderr", "")
@@ -200,6 +224,8 @@ class ActionModule(ActionBase):
         folder = (self._spec or {}).get("result_dir")
         if folder:
             file = Path(folder) / f"{self._host}.images.json"
-            with open(file, "w", opener=lambda name, flags: os.open(name, flags, 0o600), encoding="utf-8") as out:
+            with open(
+                file, "w", opener=lambda name, flags: os.open(name, flags, 0o600), encoding="utf-8"
+            ) as out:
                 json.dump(outcome["tidegate"], out)
         return outcome

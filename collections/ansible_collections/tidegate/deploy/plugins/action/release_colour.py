@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-
-from ansible_collections.tidegate.deploy.plugins.module_utils.compose import colour, comparison, spec, strategy
+from ansible_collections.tidegate.deploy.plugins.module_utils.compose import (
+    colour,
+    comparison,
+    spec,
+    strategy,
+)
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose.errors import ReleaseError
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import colours, step_record
 
@@ -39,7 +43,8 @@ class ActionModule(ActionBase):
         return {**self._told(outcome), **more}
 
     def _told(self, outcome: dict[str, Any]) -> dict[str, Any]:
-        """The outcome with the host's name in it and without secrets; whole results are kept as a file, too."""
+        """The outcome with the host's name in it and without secrets; whole results are kept as a file,
+        too."""
         said = outcome.get("tidegate")
         if not isinstance(said, dict):
             return outcome
@@ -49,13 +54,18 @@ class ActionModule(ActionBase):
         outcome = comparison.redacted(json.loads(json.dumps(outcome, default=str)), self._hidden)
         if self._folder:
             path = Path(self._folder) / f"{self._host}.apply.json"
-            with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600), encoding="utf-8") as out:
+            with open(
+                path, "w", opener=lambda name, flags: os.open(name, flags, 0o600), encoding="utf-8"
+            ) as out:
                 json.dump(outcome["tidegate"], out)
         return outcome
 
     def _from_spec(self, arguments: dict[str, Any], by_hand: Any) -> dict[str, Any]:
         """Fill the module's arguments; answers what later tasks need of the spec, without secrets."""
-        path, inline = arguments.pop("release_spec_file", None), arguments.pop("release_spec", None) or by_hand
+        path, inline = (
+            arguments.pop("release_spec_file", None),
+            arguments.pop("release_spec", None) or by_hand,
+        )
         previewed = {one["service"]: one for one in arguments.pop("images", None) or []}
         if arguments.get("project"):
             return {}

@@ -8,7 +8,6 @@ import time
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
 
 
@@ -20,6 +19,8 @@ class ActionModule(ActionBase):
         is_paused = seconds in (None, "")
         if not is_paused and not self._task.check_mode:
             time.sleep(int(seconds))
-        step = step_record.step("canary_pause", "succeeded", started, seconds=None if is_paused else int(seconds))
+        step = step_record.step(
+            "canary_pause", "succeeded", started, seconds=None if is_paused else int(seconds)
+        )
         host = (task_vars or {}).get("inventory_hostname", "")
         return {"changed": False, "tidegate": step_record.done(host, False, [step], paused=is_paused)}

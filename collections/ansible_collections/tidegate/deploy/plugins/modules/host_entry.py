@@ -10,8 +10,10 @@ module: host_entry
 short_description: Decide on a host which backend new connections to a port go to
 version_added: "0.1.0"
 description:
-  - Keeps one nftables table of the project's own, C(tidegate_PROJECT), that sends new connections to a port of the
-    host to backends on other ports of it, by weight. The rule set is replaced in one transaction; connections that
+  - Keeps one nftables table of the project's own, C(tidegate_PROJECT), that sends new connections to a
+    port of the
+    host to backends on other ports of it, by weight. The rule set is replaced in one transaction;
+    connections that
     exist stay where they are.
   - A systemd unit loads the rule set again when the host starts.
   - From outside, the backends' own ports answer nobody.
@@ -29,7 +31,8 @@ options:
     description: The port that clients use.
     type: int
   live:
-    description: The backend that has the traffic, or will have all of it when an undecided canary is taken back.
+    description: The backend that has the traffic, or will have all of it when an undecided canary is taken
+      back.
     type: str
   backends:
     description: Where connections go. Their weights add up to 100.
@@ -132,7 +135,9 @@ def main() -> None:
         said = step_record.failure("", key, str(error), getattr(error, "hint", ""), [failed])
         module.fail_json(msg=str(error), tidegate=said)
     status = "succeeded" if change.needed else "unchanged"
-    took = step_record.step("switch", status, started, before=change.weights_before, after=change.weights_after)
+    took = step_record.step(
+        "switch", status, started, before=change.weights_before, after=change.weights_after
+    )
     module.exit_json(
         changed=change.needed,
         tidegate=step_record.done("", change.needed, [took]),

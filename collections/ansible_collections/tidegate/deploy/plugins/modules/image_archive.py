@@ -10,7 +10,8 @@ module: image_archive
 short_description: Have images on a host, out of archives and without a registry
 version_added: "0.1.0"
 description:
-  - Sends docker or OCI archives from the controller to the host over the connection that Ansible has already, loads
+  - Sends docker or OCI archives from the controller to the host over the connection that Ansible has
+    already, loads
     them and gives them their references. An image that the host has costs one inspect and no transfer.
   - A transfer that was cut is taken up where it stopped, by this run or by a later one.
   - What arrived is hashed before the engine reads it.
@@ -37,7 +38,7 @@ options:
         description: The file's C(sha256:...); the run fails when it is another.
         type: str
       image_id:
-        description: The image's id, C(sha256:...) of its configuration. Read from the archive when it is not given.
+        description: The image's id, C(sha256:...). Read from the archive when it is not given.
         type: str
       size:
         description: Bytes of the archive. Set by the action plugin.
@@ -81,11 +82,12 @@ tidegate:
   type: dict
   contains:
     steps:
-      description: For each image its status (C(unchanged) when it was there), times, and in C(detail) the bytes sent.
+      description: For each image its status, times, and in C(detail) the bytes sent.
       type: list
       elements: dict
 """
 
+import errno
 import time
 
 from ansible.module_utils.basic import AnsibleModule
@@ -130,16 +132,22 @@ def main() -> None:
             image_store.prepare(images, incoming)
         found = image_store.look(images, incoming)
         retagged = []
-        for image, one in zip(images, found):
+        for image, one in zip(images, found):  # noqa: B905 (hosts may have Python 3.9)
             if one["present"] and not one["tagged"]:
                 retagged.append(one["reference"])
                 if not module.check_mode:
                     image_store.tag(image)
         module.exit_json(changed=bool(retagged), found=found, retagged=retagged, incoming=incoming)
+    except OSError as error:
+        key = "storage_full" if error.errno == errno.ENOSPC else "preflight_failed"
+        failed = step_record.step("images_present", "failed", started, str(error))
+        hint = "Free disk space on the host, then try again."
+        module.fail_json(msg=str(error), tidegate=step_record.failure("", key, str(error), hint, [failed]))
     except image_store.ImageStoreError as error:
         failed = step_record.step("images_present", "failed", started, str(error), **error.detail)
         module.fail_json(
-            msg=str(error), tidegate=step_record.failure("", error.error_key, str(error), error.hint, [failed])
+            msg=str(error),
+            tidegate=step_record.failure("", error.error_key, str(error), error.hint, [failed]),
         )
 
 

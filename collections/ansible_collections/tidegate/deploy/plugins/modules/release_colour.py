@@ -11,10 +11,12 @@ short_description: Choose, bring up, check or remove a colour of a project on a 
 version_added: "0.1.0"
 description:
   - With O(state=planned) says which backend is live and which colour takes the release, and changes nothing.
-  - With O(state=up) brings the colour up beside whatever else runs and waits for its health; a colour that does not
+  - With O(state=up) brings the colour up beside whatever else runs and waits for its health; a colour that
+    does not
     get healthy is removed again unless it is the live one.
   - With O(state=healthy) fails unless the colour is healthy now.
-  - With O(state=absent) waits until the connections to a colour have ended, at most O(drain_seconds), and removes it.
+  - With O(state=absent) waits until the connections to a colour have ended, at most O(drain_seconds), and
+    removes it.
 options:
   project:
     description: The Compose project.
@@ -30,7 +32,8 @@ options:
     default: ""
   release_spec_file:
     description:
-      - Path on the controller of the release spec. O(project), O(content) and O(payload) are made from it by the
+      - Path on the controller of the release spec. O(project), O(content) and O(payload) are made from it
+        by the
         action plugin.
     type: path
   release_spec:
@@ -96,7 +99,6 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import apply
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose.errors import ReleaseError
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import (
@@ -154,7 +156,9 @@ def main() -> None:
         fail(module, error.error_key, error, steps, started)
 
 
-def fail(module: AnsibleModule, error_key: str, error: Exception, steps: list[dict[str, Any]], started: float) -> None:
+def fail(
+    module: AnsibleModule, error_key: str, error: Exception, steps: list[dict[str, Any]], started: float
+) -> None:
     """End with what went wrong, as data."""
     if not any(one["status"] == "failed" for one in steps):
         steps.append(step_record.step(STEPS[module.params["state"]], "failed", started, str(error)))
@@ -171,7 +175,9 @@ def plan(module: AnsibleModule, steps: list[dict[str, Any]]) -> dict[str, Any]:
     running = {name for name in known if ColourProject(project, name).exists(running_only=True)}
     ports = colours.pair_of((state or {}).get("ports") or {})
     if ports is None:
-        ports = colours.choose_ports(project, colours.listening_ports() | colours.other_ports(folder, project))
+        ports = colours.choose_ports(
+            project, colours.listening_ports() | colours.other_ports(folder, project)
+        )
     chosen = colours.choose(state, running, module.params["content"], ports)
     weights = {one["name"]: one["weight"] for one in (state or {}).get("backends", [])}
     entry_port = (state or {}).get("port")
@@ -198,7 +204,10 @@ def bring_up(module: AnsibleModule, steps: list[dict[str, Any]]) -> dict[str, An
     project = ColourProject(params["project"], params["colour"])
     if module.check_mode:
         done = apply.release(payload, steps, check_mode=True)
-        return {"changed": not params["is_live"], "tidegate": step_record.done("", False, steps, live=done["live"])}
+        return {
+            "changed": not params["is_live"],
+            "tidegate": step_record.done("", False, steps, live=done["live"]),
+        }
     try:
         done = apply.release(payload, steps, check_mode=False)
         healthy = apply.verify(payload, steps)

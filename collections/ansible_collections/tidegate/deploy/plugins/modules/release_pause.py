@@ -10,7 +10,8 @@ module: release_pause
 short_description: Give a canary its time, or leave it to people to decide
 version_added: "0.1.0"
 description:
-  - Waits for O(seconds). Without them waits for nobody, and answers that the release is paused, so that the play ends
+  - Waits for O(seconds). Without them waits for nobody, and answers that the release is paused, so that
+    the play ends
     and C(release_promote.yml) or C(release_abort.yml) goes on with it.
 options:
   seconds:

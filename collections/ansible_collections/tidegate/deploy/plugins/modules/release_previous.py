@@ -54,7 +54,6 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import engine, operation
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose.errors import ReleaseError
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
@@ -79,7 +78,9 @@ def main() -> None:
         needed = previous.is_dir()
         if state == "kept":
             # Left behind by a canary that nobody decided, it is not what ran before this one.
-            needed = not needed or operation.read_release(project).get("release_id") != module.params["release_id"]
+            needed = (
+                not needed or operation.read_release(project).get("release_id") != module.params["release_id"]
+            )
         if needed and not module.check_mode:
             {"kept": keep, "restored": restore, "forgotten": forget}[state](project, folder, previous)
     except ReleaseError as error:
@@ -116,7 +117,9 @@ def restore(project: str, folder: Path, previous: Path) -> None:
             argv += ["--remove-orphans", "--no-build", "--pull", "never", "--wait"]
         done = engine.docker(argv, timeout=900)
         if done.exit_code:
-            raise ReleaseError("compose_up_failed", f"cannot go back: {done.stderr.strip()[-500:]}", "See the host.")
+            raise ReleaseError(
+                "compose_up_failed", f"cannot go back: {done.stderr.strip()[-500:]}", "See the host."
+            )
     forget(project, folder, previous)
 
 

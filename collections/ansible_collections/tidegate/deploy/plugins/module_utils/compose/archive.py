@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an image archive holds, learned without an engine: docker archives (`docker save`) and OCI archives.
 
-An image's id is the digest of its configuration, and the configuration names the digest of every layer, so the
+An image's id is the digest of its configuration, and the configuration names the digest of every layer, so
+the
 id alone says what the image is.
 """
 
@@ -60,7 +61,9 @@ def read_archive(path: str, reference: str | None = None) -> ImageArchive:
     """
     file = Path(path)
     if not file.is_file():
-        raise ArchiveError("artifact_missing", f"there is no file {path}", "Give the path of a docker or OCI archive.")
+        raise ArchiveError(
+            "artifact_missing", f"there is no file {path}", "Give the path of a docker or OCI archive."
+        )
     try:
         with tarfile.open(path, "r:*") as tar:
             members = {_plain(name): name for name in tar.getnames()}
@@ -70,7 +73,16 @@ def read_archive(path: str, reference: str | None = None) -> ImageArchive:
                 found = _read_oci(tar, members)
             else:
                 raise _not_one(path, "it has neither manifest.json nor oci-layout")
-    except (tarfile.TarError, EOFError, OSError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (
+        tarfile.TarError,
+        EOFError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        IndexError,
+    ) as error:
         raise _not_one(path, str(error) or type(error).__name__) from error
     return ImageArchive(path=path, size=file.stat().st_size, **found)
 
@@ -98,7 +110,8 @@ def file_digest(path: str, length: int | None = None) -> hashlib._Hash:
 def loadable(path: str, write: Callable[[bytes], Any], manifest: dict[str, Any] | None) -> None:
     """Write the archive to `write` in a form every engine loads.
 
-    `manifest` is None for a docker archive, which goes as it is. Engines before 25 know no OCI archive: theirs
+    `manifest` is None for a docker archive, which goes as it is. Engines before 25 know no OCI archive:
+    theirs
     is the `manifest_entry` of one, put behind the other members under the name such engines look for.
     """
     if manifest is None:
@@ -147,7 +160,9 @@ def _read_docker(tar: tarfile.TarFile, members: dict[str, str], reference: str |
     if len(entries) > 1:
         tagged = [one for one in entries if reference in (one.get("RepoTags") or [])]
         if len(tagged) != 1:
-            raise ValueError(f"it holds {len(entries)} images and not exactly one of them is tagged {reference}")
+            raise ValueError(
+                f"it holds {len(entries)} images and not exactly one of them is tagged {reference}"
+            )
         entry = tagged[0]
     config, layers = _plain(entry["Config"]), tuple(_plain(layer) for layer in entry["Layers"])
     _require(members, layers)
@@ -155,7 +170,9 @@ def _read_docker(tar: tarfile.TarFile, members: dict[str, str], reference: str |
     image_id = "sha256:" + hashlib.sha256(content).hexdigest()
     named = re.search(r"[0-9a-f]{64}", config)
     if named and f"sha256:{named.group()}" != image_id:
-        raise ArchiveError("artifact_checksum_mismatch", f"the configuration in the archive is not {named.group()}")
+        raise ArchiveError(
+            "artifact_checksum_mismatch", f"the configuration in the archive is not {named.group()}"
+        )
     _require_config(content)
     return {
         "kind": "docker",
@@ -168,7 +185,9 @@ def _read_docker(tar: tarfile.TarFile, members: dict[str, str], reference: str |
 
 def _read_oci(tar: tarfile.TarFile, members: dict[str, str]) -> dict[str, Any]:
     index = _json(tar, members, "index.json")
-    names = [one.get("annotations", {}).get("org.opencontainers.image.ref.name") for one in index["manifests"]]
+    names = [
+        one.get("annotations", {}).get("org.opencontainers.image.ref.name") for one in index["manifests"]
+    ]
     for _ in range(4):
         images = [one for one in index["manifests"] if not _is_attestation(one)]
         if len(images) != 1:

@@ -52,7 +52,11 @@ def render(rendered: str, service: str, service_port: int, published: int) -> st
     _require_no_own_volumes(services, document.get("volumes") or {})
     entry = services[service]
     document[MOVED_KEY] = {"service": service, "ports": entry.get("ports")}
-    kept = [port for port in entry.get("ports") or [] if _published(port) is None and _target(port) != service_port]
+    kept = [
+        port
+        for port in entry.get("ports") or []
+        if _published(port) is None and _target(port) != service_port
+    ]
     entry["ports"] = [*kept, {"target": service_port, "published": str(published), "protocol": "tcp"}]
     return json.dumps(document, indent=2, sort_keys=True, default=str) + "\n"
 
@@ -85,7 +89,9 @@ def _require_repeatable(name: str, definition: dict[str, Any], entry: str, entry
 def _require_unnamed(kind: str, definitions: dict[str, Any]) -> None:
     for name, definition in definitions.items():
         if (definition or {}).get("name") and not (definition or {}).get("external"):
-            raise ColourError(f"{kind[:-1]} {name} has a name of its own: two colours share it only when it is external")
+            raise ColourError(
+                f"{kind[:-1]} {name} has a name of its own: two colours share it only when it is external"
+            )
 
 
 def _require_no_own_volumes(services: dict[str, Any], volumes: dict[str, Any]) -> None:

@@ -36,12 +36,15 @@ def _integer(least: int, most: int, default: int | None = None, required: bool =
     return Parameter(_whole(least, most), f"a whole number from {least} to {most}", default, required)
 
 
-_SERVICE = Parameter(lambda value: isinstance(value, str) and value != "", "the name of a service", None, True)
+_SERVICE = Parameter(
+    lambda value: isinstance(value, str) and value != "", "the name of a service", None, True
+)
 _PORT = _integer(1, 65535, required=True)
 _DRAIN = _integer(0, _DAY, default=10)
 _PERCENT = _integer(1, 99, required=True)
 _PAUSE = Parameter(
-    lambda value: value is None or _whole(0, _DAY)(value), f"seconds from 0 to {_DAY}, or null to wait for a decision"
+    lambda value: value is None or _whole(0, _DAY)(value),
+    f"seconds from 0 to {_DAY}, or null to wait for a decision",
 )
 
 PARAMETERS: dict[str, dict[str, Parameter]] = {
@@ -87,7 +90,9 @@ def parse(strategy: str, given: Any) -> dict[str, Any]:
     known = PARAMETERS[key]
     for name in params:
         if name not in known:
-            raise StrategyError(str(name), f"{key} has no parameter {name}; it has {', '.join(sorted(known))}")
+            raise StrategyError(
+                str(name), f"{key} has no parameter {name}; it has {', '.join(sorted(known))}"
+            )
     for name, parameter in known.items():
         if name not in params and parameter.required:
             raise StrategyError(name, f"{key} needs {name}: {parameter.expected}")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A colour's Compose project on this host: whether it is there, how its connections end, how it is removed."""
+"""A colour's Compose project on this host: whether it is there, how its connections end, how it is
+removed."""
 
 from __future__ import annotations
 
@@ -29,7 +30,8 @@ class ColourProject:
         return bool(done.stdout.strip())
 
     def remove(self) -> None:
-        """Take it down, with its networks and what was remembered of it; images stay. Not there is no error."""
+        """Take it down, with its networks and what was remembered of it; images stay. Not there is no
+        error."""
         done = image_store.docker(["compose", "-p", self.name, "down", "--remove-orphans"], timeout=300)
         if done.returncode != 0:
             raise image_store.ImageStoreError("compose_up_failed", done.stderr.strip()[-_TAIL:])

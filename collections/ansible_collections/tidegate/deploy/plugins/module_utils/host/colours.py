@@ -47,8 +47,8 @@ class Plan:
 def choose(state: dict[str, Any] | None, running: set[str], content: str, ports: dict[str, int]) -> Plan:
     """Where a release with this content digest goes.
 
-    `running` is the backends (`plain`, `blue`, `green`) with running containers. The live colour keeps a release
-    it has already; a colour that has it, live or not, is never given up for the other one.
+    `running` is the backends (`plain`, `blue`, `green`) with running containers. The live colour
+    keeps a release it has already; a colour that has it, live or not, is never given up for the other one.
     """
     contents = (state or {}).get("contents", {})
     live = (state or {}).get("live")
@@ -80,16 +80,17 @@ def choose_ports(project: str, taken: set[int]) -> dict[str, int]:
     for step in range(_PORT_PAIRS):
         first = _FIRST_PORT + 2 * ((start + step) % _PORT_PAIRS)
         if not {first, first + 1} & taken:
-            return dict(zip(COLOURS, (first, first + 1)))
+            return {COLOURS[0]: first, COLOURS[1]: first + 1}
     raise EntryStateError(f"no two free ports from {_FIRST_PORT} to {_FIRST_PORT + 2 * _PORT_PAIRS}")
 
 
 def pair_of(ports: dict[str, int]) -> dict[str, int] | None:
-    """Both ports when at least one is remembered: a colour keeps its port, or its containers were made anew."""
+    """Both ports when at least one is remembered: a colour keeps its port, or its containers were made
+    anew."""
     for colour in COLOURS:
         if colour in ports:
             first = ports[colour] - COLOURS.index(colour)
-            return dict(zip(COLOURS, (first, first + 1)))
+            return {COLOURS[0]: first, COLOURS[1]: first + 1}
     return None
 
 
@@ -127,7 +128,9 @@ def read_state(folder: str, project: str) -> dict[str, Any] | None:
 
 def write_state(folder: str, project: str, state: dict[str, Any]) -> None:
     """Remember, whole or not at all."""
-    write_file(state_path(folder, project), json.dumps({"schema": SCHEMA, **state}, indent=2, sort_keys=True) + "\n")
+    write_file(
+        state_path(folder, project), json.dumps({"schema": SCHEMA, **state}, indent=2, sort_keys=True) + "\n"
+    )
 
 
 def write_file(path: Path, text: str, mode: int = 0o600) -> None:

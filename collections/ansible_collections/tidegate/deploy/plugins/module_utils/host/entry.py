@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A host's entry to a project: which backend new connections to a port go to, as an nftables rule set.
 
-Nothing here touches a host. The rule set is replaced as a whole in one transaction, and connections that exist
+Nothing here touches a host. The rule set is replaced as a whole in one transaction, and connections that
+exist
 keep the backend they were given, because the kernel translates a connection once.
 """
 
@@ -25,7 +26,8 @@ class EntryError(ValueError):
 
 @dataclass(frozen=True)
 class Backend:
-    """One place that connections can go to: `port` on the same host, `weight` in percent of new connections."""
+    """One place that connections can go to: `port` on the same host, `weight` in percent of new
+    connections."""
 
     name: str
     port: int
@@ -53,7 +55,9 @@ class Entry:
                 raise EntryError(f"backend name {backend.name!r} is not a word of small letters")
             require_port(f"port of backend {backend.name}", backend.port)
             if not 0 <= backend.weight <= WHOLE:
-                raise EntryError(f"weight of backend {backend.name} is {backend.weight}, expected 0 to {WHOLE}")
+                raise EntryError(
+                    f"weight of backend {backend.name} is {backend.weight}, expected 0 to {WHOLE}"
+                )
         for what in ("name", "port"):
             values = [getattr(backend, what) for backend in self.backends]
             if len(set(values)) != len(values):
@@ -76,14 +80,17 @@ def table_name(project: str) -> str:
 
 
 def rule_set(entry: Entry) -> str:
-    """What `nft -f -` is given: replaces the project's rules in one transaction, whether they are there or not.
+    """What `nft -f -` is given: replaces the project's rules in one transaction, whether they are there or
+    not.
 
     Rules are flushed and chains are kept, so that no hook is ever without its chain. From outside the
     backends' own ports answer nobody: only the entry decides.
     """
     table = f"inet {table_name(entry.project)}"
     moved = sorted(backend.port for backend in entry.backends if backend.port != entry.port)
-    guard = f"        iifname != \"lo\" fib daddr type local tcp dport {{ {', '.join(map(str, moved))} }} drop\n"
+    guard = (
+        f'        iifname != "lo" fib daddr type local tcp dport {{ {", ".join(map(str, moved))} }} drop\n'
+    )
     match = f"        fib daddr type local tcp dport {entry.port} goto entry\n"
     return (
         f"table {table}\n"

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The entry of a project as it is on this host: read, compared with what is wanted, replaced, kept over a reboot."""
+"""The entry of a project as it is on this host: read, compared with what is wanted, replaced, kept over a
+reboot."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ class EntryTableError(Exception):
 
 @dataclass(frozen=True)
 class Change:
-    """What is to be done. `needed` is False when the host has it so already; None for `wanted` means no entry."""
+    """What is to be done. `needed` is False when the host has it so already; None for `wanted` means no
+    entry."""
 
     wanted: entry.Entry | None
     needed: bool
@@ -66,12 +68,15 @@ class EntryTable:
         rules = entry.rule_set(wanted)
         remembered = self._memory(wanted, live, contents, state)
         needed = rules != before or listing is None or listing != (state or {}).get("listing")
-        moved = remembered != {key: value for key, value in (state or {}).items() if key not in ("schema", "listing")}
+        moved = remembered != {
+            key: value for key, value in (state or {}).items() if key not in ("schema", "listing")
+        }
         after = {one.name: one.weight for one in wanted.backends}
         return Change(wanted, needed, remembered, moved, before, rules, weights, after)
 
     def apply(self, change: Change) -> None:
-        """Do it: the file and the unit first, so that a crash after the switch cannot lose the switch at reboot."""
+        """Do it: the file and the unit first, so that a crash after the switch cannot lose the switch at
+        reboot."""
         if change.wanted is None:
             if change.needed:
                 self._remove()
@@ -81,7 +86,9 @@ class EntryTable:
             self._keep_over_reboot()
             self._run(entry.apply_argv(self._nft), change.rules_after)
         if change.needed or change.state_moved:
-            colours.write_state(self._folder, self._project, {**(change.state or {}), "listing": self._listing()})
+            colours.write_state(
+                self._folder, self._project, {**(change.state or {}), "listing": self._listing()}
+            )
 
     def _memory(
         self, wanted: entry.Entry, live: str | None, contents: dict[str, str], state: dict[str, Any] | None
@@ -94,7 +101,9 @@ class EntryTable:
             "port": wanted.port,
             "live": live,
             "ports": ports,
-            "backends": [{"name": one.name, "port": one.port, "weight": one.weight} for one in wanted.backends],
+            "backends": [
+                {"name": one.name, "port": one.port, "weight": one.weight} for one in wanted.backends
+            ],
             "contents": {**kept, **contents},
         }
 

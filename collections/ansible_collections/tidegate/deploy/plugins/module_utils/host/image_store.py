@@ -46,7 +46,9 @@ def docker(argv: list[str], timeout: int = 900) -> subprocess.CompletedProcess[s
     try:
         return subprocess.run(["docker", *argv], capture_output=True, text=True, timeout=timeout, check=False)
     except FileNotFoundError as error:
-        raise ImageStoreError("preflight_failed", "there is no docker on this host", "Install Docker first.") from error
+        raise ImageStoreError(
+            "preflight_failed", "there is no docker on this host", "Install Docker first."
+        ) from error
 
 
 def look(images: list[Wanted], incoming: str) -> list[dict[str, Any]]:
@@ -136,13 +138,21 @@ def tag(image: Wanted) -> None:
     """Make the reference name this image."""
     done = docker(["tag", image.image_id, image.reference], timeout=60)
     if done.returncode != 0:
-        raise ImageStoreError("validation_error", f"cannot tag {image.reference}: {done.stderr.strip()[-_TAIL:]}")
+        raise ImageStoreError(
+            "validation_error", f"cannot tag {image.reference}: {done.stderr.strip()[-_TAIL:]}"
+        )
 
 
 def step(image: Wanted, status: str, started: float, output: str = "", **detail: Any) -> dict[str, Any]:
     """One entry of `steps`: what was done for one image. `started` is seconds since the epoch."""
     return step_record.step(
-        "images_present", status, started, output, reference=image.reference, image_id=image.image_id, **detail
+        "images_present",
+        status,
+        started,
+        output,
+        reference=image.reference,
+        image_id=image.image_id,
+        **detail,
     )
 
 
@@ -155,7 +165,8 @@ def _feed(path: str, image: Wanted) -> None:
     with subprocess.Popen(
         ["docker", "load", "--quiet"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
-        assert process.stdin and process.stdout
+        assert process.stdin
+        assert process.stdout
         try:
             archive.loadable(path, process.stdin.write, image.manifest)
             process.stdin.close()
@@ -165,7 +176,9 @@ def _feed(path: str, image: Wanted) -> None:
     if process.returncode == 0:
         return
     if "no space left" in said:
-        raise ImageStoreError("storage_full", f"no room on the host for {image.reference}: {said}", "Free disk space.")
+        raise ImageStoreError(
+            "storage_full", f"no room on the host for {image.reference}: {said}", "Free disk space."
+        )
     raise ImageStoreError("validation_error", f"the engine cannot load {image.reference}: {said}")
 
 

@@ -39,7 +39,9 @@ def done(host: str, changed: bool, steps: list[dict[str, Any]], **more: Any) -> 
     return {"schema": "tidegate.step/v1", "host": host, "changed": changed, "steps": steps, **more}
 
 
-def failure(host: str, error_key: str, message: str, hint: str, steps: list[dict[str, Any]]) -> dict[str, Any]:
+def failure(
+    host: str, error_key: str, message: str, hint: str, steps: list[dict[str, Any]]
+) -> dict[str, Any]:
     """The value of the result's `tidegate` key on failure; the last failed step is the one that is blamed."""
     blamed = next((one for one in reversed(steps) if one["status"] == "failed"), None)
     domain = DOMAINS.get(error_key, "runtime")
