@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from controlplane.services.core import Core
 
 if TYPE_CHECKING:
+    from controlplane.ports.artifacts import ArtifactStore
     from controlplane.ports.queue import Queue
     from controlplane.settings import Settings
 
@@ -18,7 +19,6 @@ def build_core(settings: Settings) -> Core:
     Raises:
         KeyFileUnsafe: the key file is missing, published or readable by others.
     """
-    from controlplane.adapters.artifacts.folder import FolderArtifacts
     from controlplane.adapters.clock import SystemClock
     from controlplane.adapters.probe import SshProbe
     from controlplane.adapters.vault import FernetVault
@@ -31,9 +31,21 @@ def build_core(settings: Settings) -> Core:
         clock=SystemClock(),
         vault=FernetVault(settings.key_file),
         queue=_queue(settings),
-        artifacts=FolderArtifacts(settings.artifact_dir),
+        artifacts=_artifacts(settings),
         probe=SshProbe(),
     )
+
+
+def _artifacts(settings: Settings) -> ArtifactStore:
+    if settings.artifact_url and settings.artifact_token:
+        from controlplane.adapters.artifacts.http import HttpArtifacts
+
+        return HttpArtifacts(
+            settings.artifact_url, settings.artifact_token, settings.artifact_dir, settings.max_artifact_bytes
+        )
+    from controlplane.adapters.artifacts.folder import FolderArtifacts
+
+    return FolderArtifacts(settings.artifact_dir)
 
 
 def _queue(settings: Settings) -> Queue:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -46,6 +47,7 @@ class Settings:
     max_artifact_bytes: int = 8_000_000_000
     basic_auth: bool = True
     log_level: str = "INFO"
+    policy_file: Path | None = None
     artifact_url: str | None = None
     artifact_token: str | None = field(default=None, repr=False)
 
@@ -126,13 +128,24 @@ def _complete(values: dict[str, Any], environ: Mapping[str, str]) -> Settings:
     values.setdefault("database_url", f"sqlite:///{home}/tidegate.db")
     values.setdefault("key_file", home / "keys")
     values.setdefault("artifact_dir", home / "artifacts")
-    values.setdefault("run_dir", home / "runs")
+    values.setdefault("run_dir", _run_dir(home))
     settings = Settings(**values)
     if settings.heartbeat_seconds * 2 > settings.lease_seconds:
         raise SettingsError("heartbeat_seconds must be at most half of lease_seconds, or leases end by mere delay")
     if bool(settings.artifact_url) != bool(settings.artifact_token):
         raise SettingsError("artifact_url and artifact_token go together: set both or neither")
     return settings
+
+
+def _run_dir(home: Path) -> Path:
+    """Return a folder in memory for what runs need: keys and rendered secrets never reach a disk.
+
+    It is short as well: ssh's control sockets lie below it, and a socket's path may have 107 bytes.
+    """
+    memory = Path("/dev/shm")  # noqa: S108 - the folder below it is ours, 0700, and checked before use
+    if not memory.is_dir():
+        return home / "runs"
+    return memory / f"tidegate-{os.geteuid()}-{hashlib.sha256(bytes(home)).hexdigest()[:8]}"
 
 
 def _text(where: str, value: Any) -> str:
@@ -226,6 +239,7 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "max_artifact_bytes": _whole(1024),
     "basic_auth": _switch,
     "log_level": _level,
+    "policy_file": _path,
     "artifact_url": _web_url,
     "artifact_token": _text,
 }

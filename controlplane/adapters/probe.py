@@ -59,7 +59,8 @@ class SshProbe:
             out = _converse(request.encode(), folder, timeout + _START_SECONDS)
         if out is None:
             raise Problem(
-                "ssh_unreachable", f"{access.address} port {access.port}: no answer within {timeout:g} seconds"
+                "ssh_unreachable",
+                f"{access.address} port {access.port}: no answer within {timeout:g} seconds",
             )
         return _read_answer(out, access)
 

@@ -101,7 +101,9 @@ def check(access: dict[str, Any], timeout: float) -> None:
         except LibsshSessionException:
             if not session.verified:
                 raise
-            raise Refused("ssh_auth_failed", f"{access['address']} refused the login of {access['user']}") from None
+            raise Refused(
+                "ssh_auth_failed", f"{access['address']} refused the login of {access['user']}"
+            ) from None
         finally:
             session.close()
 

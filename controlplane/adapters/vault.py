@@ -49,7 +49,9 @@ class FernetVault:
         keys = read_keys(key_file)
         self._fernet = MultiFernet([Fernet(key) for key in keys])
         oldest = base64.urlsafe_b64decode(keys[-1])
-        self._hmac_key = HKDF(SHA256(), _KEY_BYTES, salt=None, info=b"tidegate secret digest v1").derive(oldest)
+        self._hmac_key = HKDF(SHA256(), _KEY_BYTES, salt=None, info=b"tidegate secret digest v1").derive(
+            oldest
+        )
 
     def encrypt(self, plain: bytes) -> bytes:
         """Return ciphertext that `decrypt` of the same installation opens."""

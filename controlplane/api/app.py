@@ -13,7 +13,6 @@ from controlplane.api.streams import EventHub
 from controlplane.services.core import Core
 
 PREFIX = "/api/v1"
-MAX_JSON_BYTES = 2 * 1024 * 1024
 
 
 def create_app(core: Core) -> Flask:
@@ -22,7 +21,7 @@ def create_app(core: Core) -> Flask:
     app.extensions["tidegate"] = core
     app.extensions["tidegate.hub"] = EventHub(core)
     app.config.update(
-        MAX_CONTENT_LENGTH=MAX_JSON_BYTES,
+        MAX_CONTENT_LENGTH=core.settings.max_body_bytes,
         PROVIDE_AUTOMATIC_OPTIONS=False,
         PROPAGATE_EXCEPTIONS=False,
         API_TITLE="Tidegate",

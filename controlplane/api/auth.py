@@ -75,12 +75,17 @@ def _mark(view: View, declared: str) -> View:
 
 
 def authenticate() -> Actor:
-    """Return who the request's bearer token belongs to.
+    """Return who the request's bearer token, or name and password where these are allowed, belong to.
 
     Raises:
         Problem: `authentication_required`, `token_expired`.
     """
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")
+    basic = request.authorization
+    if scheme.lower() == "basic" and basic is not None and current_core().settings.basic_auth:
+        return access.authenticate_password(
+            current_core(), basic.username or "", basic.password or "", current_request_id()
+        )
     if scheme.lower() != "bearer" or not text:
         raise Problem("authentication_required")
     return access.authenticate_token(current_core(), text.strip(), current_request_id())

@@ -74,7 +74,7 @@ class _Installation(Collector):
                 select(func.min(Job.due_at)).where(Job.state == "queued", Job.due_at <= now)
             )
         yield _gauge("tidegate_releases", "Releases by lifecycle state.", "state", _states(by_state))
-        jobs = {state: 0 for state in _JOB_STATES} | {row[0]: row[1] for row in by_job}
+        jobs = dict.fromkeys(_JOB_STATES, 0) | {row[0]: row[1] for row in by_job}
         yield _gauge("tidegate_jobs", "Jobs that are not done, by state.", "state", jobs)
         age = (now - oldest).total_seconds() if oldest else 0.0
         yield GaugeMetricFamily("tidegate_queue_age_seconds", "How long the oldest due job has waited.", age)

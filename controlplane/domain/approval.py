@@ -45,7 +45,11 @@ def check_decidable(status: str, expires_at: datetime | None, now: datetime) -> 
 
 
 def check_decider(
-    actor: Actor, requested_by: Collection[str | None], permission: Permission, project_id: str, team_id: str | None
+    actor: Actor,
+    requested_by: Collection[str | None],
+    permission: Permission,
+    project_id: str,
+    team_id: str | None,
 ) -> None:
     """Let pass who may decide: holds what the ticket asks, and asked for none of it.
 

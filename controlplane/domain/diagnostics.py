@@ -8,7 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 DOMAINS = frozenset(
-    "connection auth integrity preflight runtime health timeout policy cancelled lost internal".split(" ")
+    [
+        "connection",
+        "auth",
+        "integrity",
+        "preflight",
+        "runtime",
+        "health",
+        "timeout",
+        "policy",
+        "cancelled",
+        "lost",
+        "internal",
+    ]
 )
 DOMAIN_OF_KEY: Mapping[str, str] = {
     "ssh_unreachable": "connection",
@@ -35,7 +47,9 @@ class Findings:
     failures: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     unreachable: set[str] = field(default_factory=set)
 
-    def note(self, host: str | None, data: Mapping[str, Any] | None, *, failed: bool, unreachable: bool) -> None:
+    def note(
+        self, host: str | None, data: Mapping[str, Any] | None, *, failed: bool, unreachable: bool
+    ) -> None:
         """Take in one result. The first failure of a host is the one that counts: later ones follow from it."""
         if host is None:
             return

@@ -29,41 +29,73 @@ ERRORS: Mapping[str, ErrorKind] = {
     "preview_required": _kind(422, "A preview is required", "Ask for a preview, then apply its preview_ref."),
     "preview_expired": _kind(409, "The preview has expired", "Preview again and apply the new preview_ref."),
     "preview_mismatch": _kind(
-        409, "The request differs from what was previewed", "Apply with the parameters of the preview, or preview again."
+        409,
+        "The request differs from what was previewed",
+        "Apply with the parameters of the preview, or preview again.",
     ),
     "preview_stale": _kind(
-        409, "The target moved since the preview", "Preview again to see what changed, then apply the new preview."
+        409,
+        "The target moved since the preview",
+        "Preview again to see what changed, then apply the new preview.",
     ),
     "preview_used": _kind(409, "The preview was used already", "A preview is applied once; preview again."),
     "release_not_found": _kind(404, "No such release", "List releases to see those you may read."),
-    "release_state_invalid": _kind(409, "The release is in another state", "Read the release again before you act on it."),
-    "approval_required": _kind(409, "The release waits for an approval", "Ask somebody who may approve to decide its ticket."),
-    "target_locked": _kind(409, "Another operation holds the target", "Wait for the holder named in the detail to end."),
+    "release_state_invalid": _kind(
+        409, "The release is in another state", "Read the release again before you act on it."
+    ),
+    "approval_required": _kind(
+        409, "The release waits for an approval", "Ask somebody who may approve to decide its ticket."
+    ),
+    "target_locked": _kind(
+        409, "Another operation holds the target", "Wait for the holder named in the detail to end."
+    ),
     # approvals
     "ticket_not_found": _kind(404, "No such ticket", "List the inbox to see the tickets you may read."),
     "ticket_expired": _kind(409, "The ticket has expired", "Preview and apply again to get a new ticket."),
-    "ticket_decided": _kind(409, "The ticket was decided already", "Read the ticket to see who decided what."),
-    "ticket_scope_mismatch": _kind(
-        409, "The ticket is about something else", "Read the ticket again: what you decide on is not what it covers."
+    "ticket_decided": _kind(
+        409, "The ticket was decided already", "Read the ticket to see who decided what."
     ),
-    "self_approval_denied": _kind(403, "Nobody decides their own request", "Ask another person who may approve."),
+    "ticket_scope_mismatch": _kind(
+        409,
+        "The ticket is about something else",
+        "Read the ticket again: what you decide on is not what it covers.",
+    ),
+    "self_approval_denied": _kind(
+        403, "Nobody decides their own request", "Ask another person who may approve."
+    ),
     "approval_permission_denied": _kind(
-        403, "You may not decide this ticket", "The ticket names the permission it needs; ask somebody who has it."
+        403,
+        "You may not decide this ticket",
+        "The ticket names the permission it needs; ask somebody who has it.",
     ),
     # bundle and artifacts
-    "bundle_index_missing": _kind(422, "The bundle has no index", "Check that script/manifests/index.yaml is there."),
-    "bundle_index_invalid": _kind(422, "The bundle's index is not valid", "Mend the fields named under errors."),
-    "artifact_missing": _kind(422, "An artifact is missing", "Push the archive first: tidegate artifact push FILE."),
-    "artifact_checksum_mismatch": _kind(
-        422, "The content does not have the digest that was promised", "Send the file again; check it was not altered."
+    "bundle_index_missing": _kind(
+        422, "The bundle has no index", "Check that script/manifests/index.yaml is there."
     ),
-    "artifact_unlisted": _kind(422, "The bundle holds a file that its list does not name", "Remove it or lock again."),
+    "bundle_index_invalid": _kind(
+        422, "The bundle's index is not valid", "Mend the fields named under errors."
+    ),
+    "artifact_missing": _kind(
+        422, "An artifact is missing", "Push the archive first: tidegate artifact push FILE."
+    ),
+    "artifact_checksum_mismatch": _kind(
+        422,
+        "The content does not have the digest that was promised",
+        "Send the file again; check it was not altered.",
+    ),
+    "artifact_unlisted": _kind(
+        422, "The bundle holds a file that its list does not name", "Remove it or lock again."
+    ),
     "artifact_in_use": _kind(409, "The artifact is used", "Delete the service versions that name it first."),
     "bundle_signature_invalid": _kind(422, "The bundle's signature is not valid", "Sign with a trusted key."),
-    "artifact_version_unsupported": _kind(422, "That version is not supported", "Choose a version that the index supports."),
+    "artifact_version_unsupported": _kind(
+        422, "That version is not supported", "Choose a version that the index supports."
+    ),
     "hook_missing": _kind(422, "A hook is missing", "Check the hooks that the index names."),
     # hosts
-    "ssh_unreachable": _kind(502, "The host does not answer on SSH", "Check address, port and network, then try again."),
+    "ssh_unreachable": _kind(
+        502, "The host does not answer on SSH", "Check address, port and network, then try again."
+    ),
     "ssh_auth_failed": _kind(502, "The host refused the login", "Check the user and its key or password."),
     "ssh_host_key_mismatch": _kind(
         502,
@@ -71,43 +103,69 @@ ERRORS: Mapping[str, ErrorKind] = {
         "If the host was rebuilt, compare the fingerprint on its console, then confirm the new key.",
     ),
     "host_key_unconfirmed": _kind(
-        409, "The host's key was not confirmed", "Compare the fingerprint with the host's console, then confirm it."
+        409,
+        "The host's key was not confirmed",
+        "Compare the fingerprint with the host's console, then confirm it.",
     ),
-    "preflight_failed": _kind(422, "The host is not fit for this", "Mend what the checks name, then preview again."),
+    "preflight_failed": _kind(
+        422, "The host is not fit for this", "Mend what the checks name, then preview again."
+    ),
     "node_role_invalid": _kind(422, "A node's role does not fit", "Use a role of the environment's runtime."),
     "insufficient_nodes": _kind(422, "Too few nodes", "Add hosts to the environment or the target."),
     "hook_failed": _kind(422, "A hook failed", "Read the hook's output in the task's log."),
     # clusters
     "cluster_not_found": _kind(404, "No such cluster", "List clusters to see those you may read."),
     "kubeconfig_invalid": _kind(422, "The kubeconfig is not valid", "Mend the fields named under errors."),
-    "kubeconfig_unsafe": _kind(422, "The kubeconfig would run code or read files here", "Use embedded data only."),
+    "kubeconfig_unsafe": _kind(
+        422, "The kubeconfig would run code or read files here", "Use embedded data only."
+    ),
     "certificate_invalid": _kind(422, "The certificate is not valid", "Check the PEM text and its dates."),
     "endpoint_invalid": _kind(422, "The endpoint is not allowed", "Give an https URL of a cluster."),
-    "cluster_unreachable": _kind(502, "The cluster does not answer", "Check endpoint and network, then try again."),
-    "cluster_permission_insufficient": _kind(422, "The credential may not do what a release needs", "Grant it."),
+    "cluster_unreachable": _kind(
+        502, "The cluster does not answer", "Check endpoint and network, then try again."
+    ),
+    "cluster_permission_insufficient": _kind(
+        422, "The credential may not do what a release needs", "Grant it."
+    ),
     "kubeadm_init_failed": _kind(502, "kubeadm init failed", "Read the step's output."),
     "kubeadm_join_failed": _kind(502, "kubeadm join failed", "Read the step's output."),
     "cni_install_failed": _kind(502, "The cluster network was not installed", "Read the step's output."),
     # compose
-    "compose_invalid": _kind(422, "The Compose project is not valid", "Mend the compose file where the detail says."),
-    "compose_up_failed": _kind(502, "Compose could not bring the project up", "Read the diagnostics of the release."),
-    "compose_unhealthy": _kind(502, "The project did not become healthy", "Read the container's log in the diagnostics."),
-    "image_missing": _kind(422, "An image is nowhere to be had", "Push its archive, or check reference and registry."),
+    "compose_invalid": _kind(
+        422, "The Compose project is not valid", "Mend the compose file where the detail says."
+    ),
+    "compose_up_failed": _kind(
+        502, "Compose could not bring the project up", "Read the diagnostics of the release."
+    ),
+    "compose_unhealthy": _kind(
+        502, "The project did not become healthy", "Read the container's log in the diagnostics."
+    ),
+    "image_missing": _kind(
+        422, "An image is nowhere to be had", "Push its archive, or check reference and registry."
+    ),
     # network entry
     "vip_conflict": _kind(409, "The virtual IP is in use", "Choose an address that nobody answers on."),
     "vip_unreachable": _kind(502, "The virtual IP does not answer", "Read the task's steps."),
     "kernel_module_missing": _kind(422, "A kernel module is missing", "Install or load it on the host."),
     "keepalived_config_invalid": _kind(422, "keepalived refuses its configuration", "Read the detail."),
-    "backend_nodes_invalid": _kind(422, "The back-end nodes do not fit", "Name at least two nodes of the cluster."),
+    "backend_nodes_invalid": _kind(
+        422, "The back-end nodes do not fit", "Name at least two nodes of the cluster."
+    ),
     # general
     "validation_error": _kind(422, "The request is not valid", "Mend the fields named under errors."),
-    "authentication_required": _kind(401, "Who you are is not known", "Send a token: Authorization: Bearer tg_..."),
+    "authentication_required": _kind(
+        401, "Who you are is not known", "Send a token: Authorization: Bearer tg_..."
+    ),
     "token_expired": _kind(401, "The token has expired", "Make a new token: tidegate token create."),
     "permission_denied": _kind(403, "You may not do this", "The detail names the permission it needs."),
-    "not_found": _kind(404, "There is no such thing", "Check the id; what is outside your scope is not shown."),
+    "not_found": _kind(
+        404, "There is no such thing", "Check the id; what is outside your scope is not shown."
+    ),
     "method_not_allowed": _kind(405, "That method is not for this resource", "See /api/v1/openapi.json."),
     "not_acceptable": _kind(406, "No such representation", "Ask for application/json."),
-    "conflict": _kind(409, "It conflicts with what is there", "Read the resource again before you change it."),
+    "conflict": _kind(
+        409, "It conflicts with what is there", "Read the resource again before you change it."
+    ),
     "idempotency_key_reused": _kind(
         422, "The Idempotency-Key was used for another request", "Use a new key for a new request."
     ),
@@ -116,9 +174,13 @@ ERRORS: Mapping[str, ErrorKind] = {
     "payload_too_large": _kind(413, "The body is too large", "Send less; archives go to /api/v1/artifacts."),
     "unsupported_media_type": _kind(415, "That content type is not taken", "Send application/json."),
     "rate_limited": _kind(429, "Too many requests", "Wait as long as Retry-After says."),
-    "storage_full": _kind(507, "There is no room left", "Free disk space; `tidegate artifact gc` removes what nothing uses."),
+    "storage_full": _kind(
+        507, "There is no room left", "Free disk space; `tidegate artifact gc` removes what nothing uses."
+    ),
     "cancelled": _kind(409, "It was cancelled", "Preview and apply again when you want it after all."),
-    "worker_lost": _kind(500, "The worker was lost", "Read the diagnostics, check the target's status, then preview again."),
+    "worker_lost": _kind(
+        500, "The worker was lost", "Read the diagnostics, check the target's status, then preview again."
+    ),
     "timeout": _kind(504, "It took too long", "Read how far it came in the timeline."),
     "internal_error": _kind(500, "Tidegate itself failed", "Look for the request id in the server's log."),
 }

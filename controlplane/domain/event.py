@@ -11,40 +11,101 @@ from typing import Any
 GENESIS = "0" * 64
 
 RESOURCE_ACTIONS: Mapping[str, list[str]] = {
-    "release": (
-        "previewed preview_failed apply_requested pending_approval approved rejected expired cancelled applying"
-        " step_started step_succeeded step_failed applied failed rollback_requested rollback_completed"
-        " rollback_failed waiting_lock paused promoted aborted resumed cancel_requested"
-    ).split(" "),
-    "approval": (
-        "ticket_created ticket_assigned ticket_viewed ticket_commented ticket_approved ticket_rejected"
-        " ticket_expired ticket_cancelled ticket_escalated"
-    ).split(" "),
-    "environment": (
-        "install_previewed install_requested install_started install_step_started install_step_succeeded"
-        " install_step_failed install_succeeded install_failed install_rollback_started"
-        " install_rollback_succeeded install_rollback_failed"
-    ).split(" "),
-    "cluster": (
-        "created import_succeeded import_failed connection_test_succeeded connection_test_failed"
-        " cert_rotation_requested cert_rotation_succeeded cert_rotation_failed"
-    ).split(" "),
-    "network_entry": (
-        "previewed apply_requested step_started step_succeeded step_failed ready failed rolled_back"
-        " failover_observed"
-    ).split(" "),
-    "access": "denied login_failed token_created token_revoked role_bound role_unbound".split(" "),
-    "resource": "created updated deleted host_key_pinned drift_found".split(" "),
+    "release": [
+        "previewed",
+        "preview_failed",
+        "apply_requested",
+        "pending_approval",
+        "approved",
+        "rejected",
+        "expired",
+        "cancelled",
+        "applying",
+        "step_started",
+        "step_succeeded",
+        "step_failed",
+        "applied",
+        "failed",
+        "rollback_requested",
+        "rollback_completed",
+        "rollback_failed",
+        "waiting_lock",
+        "paused",
+        "promoted",
+        "aborted",
+        "resumed",
+        "cancel_requested",
+    ],
+    "approval": [
+        "ticket_created",
+        "ticket_assigned",
+        "ticket_viewed",
+        "ticket_commented",
+        "ticket_approved",
+        "ticket_rejected",
+        "ticket_expired",
+        "ticket_cancelled",
+        "ticket_escalated",
+    ],
+    "environment": [
+        "install_previewed",
+        "install_requested",
+        "install_started",
+        "install_step_started",
+        "install_step_succeeded",
+        "install_step_failed",
+        "install_succeeded",
+        "install_failed",
+        "install_rollback_started",
+        "install_rollback_succeeded",
+        "install_rollback_failed",
+    ],
+    "cluster": [
+        "created",
+        "import_succeeded",
+        "import_failed",
+        "connection_test_succeeded",
+        "connection_test_failed",
+        "cert_rotation_requested",
+        "cert_rotation_succeeded",
+        "cert_rotation_failed",
+    ],
+    "network_entry": [
+        "previewed",
+        "apply_requested",
+        "step_started",
+        "step_succeeded",
+        "step_failed",
+        "ready",
+        "failed",
+        "rolled_back",
+        "failover_observed",
+    ],
+    "access": ["denied", "login_failed", "token_created", "token_revoked", "role_bound", "role_unbound"],
+    "resource": ["created", "updated", "deleted", "host_key_pinned", "drift_found"],
 }
 
 ACTIONS = frozenset(f"{group}.{action}" for group, actions in RESOURCE_ACTIONS.items() for action in actions)
 STATUSES = frozenset({"success", "failed", "warning", "running"})
 
 # What the hash covers, in this order of names. Adding a field would break every chain that is kept elsewhere.
-HASHED = (
-    "seq event_id action resource_type resource_id project_id team_id environment_id actor_id actor_type"
-    " source status occurred_at request_id detail"
-).split(" ")
+HASHED = [
+    "seq",
+    "event_id",
+    "action",
+    "resource_type",
+    "resource_id",
+    "project_id",
+    "team_id",
+    "environment_id",
+    "actor_id",
+    "actor_type",
+    "source",
+    "status",
+    "occurred_at",
+    "request_id",
+    "detail",
+]
 
 
 def chain_hash(previous: str, event: Mapping[str, Any]) -> str:
@@ -61,4 +122,6 @@ def chain_hash(previous: str, event: Mapping[str, Any]) -> str:
         ensure_ascii=False,
         allow_nan=False,
     )
-    return hashlib.sha256(previous.encode("ascii") + b"\n" + text.encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(
+        previous.encode("ascii") + b"\n" + text.encode("utf-8", "surrogatepass")
+    ).hexdigest()

@@ -123,7 +123,11 @@ class Actor:
 
     def may(self, permission: Permission, project_id: str | None = None, team_id: str | None = None) -> bool:
         """Say whether some grant gives this permission there, under the token's ceiling."""
-        if self.ceiling is not None and permission not in self.ceiling and Permission.ADMIN not in self.ceiling:
+        if (
+            self.ceiling is not None
+            and permission not in self.ceiling
+            and Permission.ADMIN not in self.ceiling
+        ):
             return False
         return any(
             permission in ROLES.get(grant.role, frozenset()) and grant.reaches(project_id, team_id)
@@ -146,7 +150,11 @@ class Reach:
 
 def reach(actor: Actor, permission: Permission) -> Reach:
     """Return where an actor holds a permission, for filtering lists."""
-    if actor.ceiling is not None and permission not in actor.ceiling and Permission.ADMIN not in actor.ceiling:
+    if (
+        actor.ceiling is not None
+        and permission not in actor.ceiling
+        and Permission.ADMIN not in actor.ceiling
+    ):
         return Reach()
     grants = [grant for grant in actor.grants if permission in ROLES.get(grant.role, frozenset())]
     return Reach(
@@ -165,4 +173,6 @@ SYSTEM_GRANTS = (Grant("admin", "global"),)
 
 def system_actor(source: str, request_id: str | None = None) -> Actor:
     """Return the actor for what Tidegate does by itself. `source`: `worker` or `scheduler`."""
-    return Actor(id=source, name=source, type="system", source=source, grants=SYSTEM_GRANTS, request_id=request_id)
+    return Actor(
+        id=source, name=source, type="system", source=source, grants=SYSTEM_GRANTS, request_id=request_id
+    )

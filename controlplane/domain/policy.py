@@ -84,7 +84,9 @@ class Rule:
 
     def covers(self, stage: str, action: str, risk: Risk) -> bool:
         """Say whether the row speaks of this."""
-        return self.stage == stage and (action in self.actions or "*" in self.actions) and risk >= self.min_risk
+        return (
+            self.stage == stage and (action in self.actions or "*" in self.actions) and risk >= self.min_risk
+        )
 
 
 def read_rule(row: Mapping[str, Any]) -> Rule:
@@ -97,7 +99,9 @@ def read_rule(row: Mapping[str, Any]) -> Rule:
         "stage", "actions", "needs_approval", "permission", "ticket_expiry_seconds", "min_approvals", "min_risk"
     }  # fmt: skip
     if unknown:
-        raise Problem("validation_error", errors={name: ["is not a field of a rule"] for name in sorted(unknown)})
+        raise Problem(
+            "validation_error", errors={name: ["is not a field of a rule"] for name in sorted(unknown)}
+        )
     try:
         stage = str(row["stage"])
         if stage not in STAGES:
@@ -134,7 +138,9 @@ def requirement(
     asked = gating or rules
     return Requirement(
         needs_approval=bool(gating),
-        permission=max((rule.permission for rule in asked), key=lambda code: code == Permission.RELEASE_APPROVE),
+        permission=max(
+            (rule.permission for rule in asked), key=lambda code: code == Permission.RELEASE_APPROVE
+        ),
         ticket_expiry=min(rule.ticket_expiry for rule in asked),
         min_approvals=max(rule.min_approvals for rule in asked),
     )

@@ -48,13 +48,16 @@ REPEATABLE: Mapping[str, str] = {
 
 def differing(bound: Mapping[str, Any], repeated: Mapping[str, Any]) -> list[str]:
     """Return the names of repeated parameters that differ from what was previewed, in order."""
-    return sorted(
-        name for name, value in repeated.items() if value is not None and bound.get(name) != value
-    )
+    return sorted(name for name, value in repeated.items() if value is not None and bound.get(name) != value)
 
 
 def check_usable(
-    *, preview_ref: str | None, state: str, used_at: datetime | None, expires_at: datetime | None, now: datetime
+    *,
+    preview_ref: str | None,
+    state: str,
+    used_at: datetime | None,
+    expires_at: datetime | None,
+    now: datetime,
 ) -> None:
     """Let an apply pass whose preview is complete, unused and young enough.
 

@@ -21,12 +21,14 @@ TAIL = 4000
 
 def started(kind: str, action: str | None, host: str | None) -> dict[str, Any] | None:
     """Return the detail of `step_started` for an event that begins one, else None."""
-    if kind != "runner_on_start" or action not in STEP_OF_ACTION:
+    if kind != "runner_on_start" or action is None or action not in STEP_OF_ACTION:
         return None
     return {"host": host, "step": STEP_OF_ACTION[action]}
 
 
-def finished(kind: str, host: str | None, data: Mapping[str, Any] | None) -> Iterator[tuple[str, dict[str, Any]]]:
+def finished(
+    kind: str, host: str | None, data: Mapping[str, Any] | None
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield `(action, detail)` for each step that a result tells of: `step_succeeded` or `step_failed`."""
     if not kind.startswith("runner_on_") or data is None:
         return

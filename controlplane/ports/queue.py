@@ -9,6 +9,10 @@ from typing import Protocol
 class Queue(Protocol):
     """Wakes workers. Losing a wake-up costs latency, never a job: workers look at the table as well."""
 
+    def prepare(self) -> None:
+        """Begin to receive wake-ups. A worker calls it before its first look at the jobs table."""
+        ...
+
     def wake(self, job_id: str) -> None:
         """Tell some worker that this job became due. Called after the commit that made it so."""
         ...

@@ -76,7 +76,7 @@ def authenticate_password(core: Core, name: str, password: str, request_id: str 
         user = session.scalar(select(User).where(User.name == name))
         stored = user.password_hash if user and not user.is_disabled else None
         # The same work is done for a name that does not exist, so that time tells nothing.
-        is_right = passwords.verify(stored, password)
+        is_right = passwords.verify_password(password, stored)
         if user is not None and is_right:
             return Actor(
                 id=user.id, name=user.name, grants=_grants(session, user.id, None), request_id=request_id
@@ -189,8 +189,6 @@ def _grants(session: Session, user_id: str, token_id: str | None) -> tuple[Grant
 
 def _login_failed(core: Core, subject: str, means: str, request_id: str | None) -> None:
     stranger = Actor(id="anonymous", name="anonymous", type="user", request_id=request_id)
-    failed = events.NewEvent(
-        "access.login_failed", "user", subject, status="failed", detail={"means": means}
-    )
+    failed = events.NewEvent("access.login_failed", "user", subject, status="failed", detail={"means": means})
     with core.database.write() as session:
         events.append(session, stranger, core.clock.now(), [failed])

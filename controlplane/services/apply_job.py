@@ -117,7 +117,9 @@ class ApplyJob:
             if is_verifying and release.status == "running":
                 guard.set_status(session, release, "verifying")
             now = self._core.clock.now()
-            rows = [timeline.release_event(release, action, status, **detail) for action, status, detail in told]
+            rows = [
+                timeline.release_event(release, action, status, **detail) for action, status, detail in told
+            ]
             events.append(session, self._actor, now, rows)
 
     def _note(self, event: RunEvent) -> None:
@@ -155,7 +157,10 @@ class ApplyJob:
     def _diagnose(self, outcome: RunOutcome) -> dict[str, Any]:
         reached = connection.explain(self._core, self._hosts, self._findings.unreachable)
         found = describe(
-            self._findings, reached, "internal_error", outcome.message or "the playbook failed without saying why"
+            self._findings,
+            reached,
+            "internal_error",
+            outcome.message or "the playbook failed without saying why",
         )
         if not found["hints"]:
             found["hints"] = [ERRORS.get(found["error_key"], ERRORS["internal_error"]).hint]
@@ -189,7 +194,9 @@ class ApplyJob:
         return self._diagnose(RunOutcome("successful", 0, {}))
 
     def _undo(self, session: Session, release: Release) -> list[NewEvent]:
-        undone = session.get(Release, release.rollback_of, with_for_update=True) if release.rollback_of else None
+        undone = (
+            session.get(Release, release.rollback_of, with_for_update=True) if release.rollback_of else None
+        )
         if undone is None:
             return []
         told = [
@@ -251,11 +258,7 @@ class ApplyJob:
 
     def _fail_ended(self, cancelled: RunOutcome, ending: RunOutcome) -> None:
         """Tell of a run that was ended, and whether the work on the hosts ended with it."""
-        left = [
-            name
-            for name in self._hosts
-            if not _has_ended(ending.results.get(f"{name}.cancel"))
-        ]
+        left = [name for name in self._hosts if not _has_ended(ending.results.get(f"{name}.cancel"))]
         word = ("timeout", "timeout", "it took too long") if cancelled.status == "timeout" else (
             "cancelled", "cancelled", "it was cancelled",
         )  # fmt: skip

@@ -203,7 +203,12 @@ def get(core: Core, actor: Actor, ticket_id: str, *, is_viewed: bool = True) -> 
         )
         release = session.get(Release, ticket.scope_id)
     has_looked = any(action.action == "viewed" and action.actor_id == actor.id for action in actions)
-    if is_viewed and not has_looked and ticket.status == TicketStatus.PENDING and _could_decide(actor, ticket):
+    if (
+        is_viewed
+        and not has_looked
+        and ticket.status == TicketStatus.PENDING
+        and _could_decide(actor, ticket)
+    ):
         now = core.clock.now()
         with core.database.write() as session:
             actions.append(_note(session, ticket, actor, "viewed", "", now))

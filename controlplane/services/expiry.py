@@ -73,7 +73,10 @@ def forget_answers(core: Core) -> int:
     """Remove answers to idempotent requests that are older than a day."""
     before = core.clock.now() - ANSWER_KEPT
     with core.database.read() as session:
-        if session.scalar(select(IdempotentAnswer.id).where(IdempotentAnswer.created_at < before).limit(1)) is None:
+        if (
+            session.scalar(select(IdempotentAnswer.id).where(IdempotentAnswer.created_at < before).limit(1))
+            is None
+        ):
             return 0
     with core.database.write() as session:
         gone = session.execute(delete(IdempotentAnswer).where(IdempotentAnswer.created_at < before))

@@ -112,7 +112,9 @@ def claim(core: Core, owner: str) -> Lease | None:
 def _candidates(session: Session, now: datetime) -> list[Job]:
     is_due = (Job.state == "queued") & (Job.due_at <= now)
     is_lost = (Job.state == "running") & (Job.lease_expires_at < now)
-    query = select(Job).where(or_(is_due, is_lost), Job.attempt < MAX_ATTEMPTS).order_by(Job.created_at, Job.id)
+    query = (
+        select(Job).where(or_(is_due, is_lost), Job.attempt < MAX_ATTEMPTS).order_by(Job.created_at, Job.id)
+    )
     return list(session.scalars(query))
 
 
@@ -142,7 +144,9 @@ def _show_waiting(core: Core, session: Session, job: Job, holder: str, now: date
     if release is None or release.state != "approved":
         return
     guard.set_status(session, release, "waiting_lock")
-    waiting = timeline.release_event(release, "waiting_lock", "running", holder=holder, resources=job.resources)
+    waiting = timeline.release_event(
+        release, "waiting_lock", "running", holder=holder, resources=job.resources
+    )
     events.append(session, _worker(job), now, [waiting])
 
 
@@ -225,9 +229,7 @@ def release_to_others(core: Core, lease: Lease) -> None:
 
 def abandoned(session: Session, now: datetime) -> list[Job]:
     """Return jobs whose workers were lost as often as is allowed: they are to be ended."""
-    query = select(Job).where(
-        Job.state == "running", Job.lease_expires_at < now, Job.attempt >= MAX_ATTEMPTS
-    )
+    query = select(Job).where(Job.state == "running", Job.lease_expires_at < now, Job.attempt >= MAX_ATTEMPTS)
     return list(session.scalars(query.with_for_update(skip_locked=True)))
 
 
@@ -305,7 +307,9 @@ def logs(core: Core, actor: Actor, job_id: str, after: int = 0, limit: int = 200
     return {"items": items, "next": items[-1]["position"] if len(rows) > limit else None}
 
 
-def release_logs(core: Core, actor: Actor, release_id: str, after: int = 0, limit: int = 200) -> dict[str, Any]:
+def release_logs(
+    core: Core, actor: Actor, release_id: str, after: int = 0, limit: int = 200
+) -> dict[str, Any]:
     """Return what the newest job of a release printed; see `logs`. `job_id` says whose lines they are."""
     with core.database.read() as session:
         timeline.load_release(session, actor, release_id)

@@ -30,7 +30,7 @@ def ask(
 
 def matrix(core: Core) -> Sequence[policy.Rule]:
     """Return the installation's matrix: its policy file, or the one that ships with Tidegate."""
-    return _read(getattr(core.settings, "policy_file", None))
+    return _read(core.settings.policy_file)
 
 
 @lru_cache(maxsize=4)

@@ -106,7 +106,9 @@ class PreviewJob:
             told = data.get("diagnostics")
             summary = told.get("summary") if isinstance(told, Mapping) else None
             said = data.get("msg") or summary or "the preview failed there"
-            checks.append(_check(str(data.get("error_key") or "internal_error"), str(said), host, data.get("hint")))
+            checks.append(
+                _check(str(data.get("error_key") or "internal_error"), str(said), host, data.get("hint"))
+            )
         renderings = {document.get("rendered") for document in found.values()}
         if len(renderings) > 1:
             checks.append(_check("compose_invalid", "the hosts would get different projects", None))
@@ -146,9 +148,7 @@ class PreviewJob:
         }
         expires = now + timedelta(seconds=self._core.settings.preview_ttl_seconds)
         if preview.blocking(checks) or not found:
-            guard.set_status(
-                session, release, "preview_failed", preview=document, preview_expires_at=expires
-            )
+            guard.set_status(session, release, "preview_failed", preview=document, preview_expires_at=expires)
             keys = sorted({str(check.get("code")) for check in preview.blocking(checks)})
             return timeline.release_event(release, "preview_failed", "failed", codes=keys)
         payload = _payload(found)
@@ -206,6 +206,9 @@ def _payload(found: Mapping[str, Any]) -> dict[str, Any]:
             for image in document.get("images", [])
         },
         "fingerprints": {name: document["fingerprint"] for name, document in sorted(found.items())},
+        "fingerprint_parts": {
+            name: document.get("fingerprint_parts", {}) for name, document in sorted(found.items())
+        },
     }
 
 

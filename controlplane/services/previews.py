@@ -66,7 +66,10 @@ def request(core: Core, actor: Actor, asked: Mapping[str, Any]) -> dict[str, Any
         "secret": secret,
     }
     release = _new_release(core, actor, subject, "apply", strategy, params)
-    release.variables = {**plain, **{name: core.vault.digest(str(value).encode()) for name, value in secret.items()}}
+    release.variables = {
+        **plain,
+        **{name: core.vault.digest(str(value).encode()) for name, value in secret.items()},
+    }
     release.inputs_cipher = core.vault.encrypt(json.dumps(inputs).encode())
     return _queue(core, actor, release)
 

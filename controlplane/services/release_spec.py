@@ -43,15 +43,17 @@ def apply_spec(core: Core, session: Session, release: Release, fencing_token: in
     """Return what is applied: byte for byte what the preview rendered, held to the state it was shown against."""
     payload = json.loads(core.vault.decrypt(release.payload_cipher or b""))
     return {
-        **_base(core, session, release),
-        "rendered": payload["rendered"],
-        "resolved_images": payload["resolved_images"],
-        "variable_schema": {},
-        "variables": {},
+        **_stored(core, session, release, payload),
         "fingerprints": payload["fingerprints"],
+        "fingerprint_parts": payload["fingerprint_parts"],
         "compare_fingerprint": True,
         "fencing_token": fencing_token,
     }
+
+
+def stored_spec(core: Core, session: Session, release: Release) -> dict[str, Any]:
+    """Return what previewing a release's stored project again needs: a preview of it says what has drifted."""
+    return _stored(core, session, release, json.loads(core.vault.decrypt(release.payload_cipher or b"")))
 
 
 def revision(session: Session, release: Release) -> str:
@@ -96,6 +98,16 @@ def _base(core: Core, session: Session, release: Release) -> dict[str, Any]:
         "strategy": release.strategy,
         "strategy_params": release.strategy_params,
         "health_timeout": version.health_timeout,
+    }
+
+
+def _stored(core: Core, session: Session, release: Release, payload: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **_base(core, session, release),
+        "rendered": payload["rendered"],
+        "resolved_images": payload["resolved_images"],
+        "variable_schema": {},
+        "variables": {},
     }
 
 

@@ -107,7 +107,9 @@ def _of_preview(
         raise Problem("preview_required", "there is no such preview")
     if release.action != verb or (undone_id is not None and release.rollback_of != undone_id):
         raise Problem(
-            "preview_mismatch", f"the preview is of another action: {release.action}", errors={"preview_ref": ["other action"]}
+            "preview_mismatch",
+            f"the preview is of another action: {release.action}",
+            errors={"preview_ref": ["other action"]},
         )
     return release, project
 
@@ -143,12 +145,16 @@ def _check_not_stale(session: Session, release: Release) -> None:
             Release.service_id == release.service_id,
             Release.id != release.id,
             Release.started_at > release.created_at,
-            or_(Release.state == State.APPLIED, Release.state == State.FAILED, Release.state == State.ROLLBACK),
+            or_(
+                Release.state == State.APPLIED, Release.state == State.FAILED, Release.state == State.ROLLBACK
+            ),
         )
     )
     if moved is not None:
         raise Problem(
-            "preview_stale", f"release {moved} changed the target since", extra={"moved": [f"release {moved}"]}
+            "preview_stale",
+            f"release {moved} changed the target since",
+            extra={"moved": [f"release {moved}"]},
         )
 
 

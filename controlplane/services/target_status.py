@@ -78,13 +78,19 @@ def _newest_releases(session: Session, target_id: str) -> list[Release]:
 
 
 class TargetStatusJob:
-    """See `job_kind.JobKind`. Reads only."""
+    """See `job_kind.JobKind`. Reads only: first what runs, then each release once more as a preview, which says
+    what has drifted from it."""
 
     def __init__(self, core: Core, lease: Lease) -> None:
         self._core = core
         self._lease = lease
         self._hosts: dict[str, RunHost] = {}
         self._unreachable: set[str] = set()
+        self._found: dict[str, Any] = {}
+        self._drift: list[dict[str, Any]] = []
+        self._unseen: list[Mapping[str, Any]] = []
+        self._seeing: Mapping[str, Any] | None = None
+        self._has_failed = False
 
     def begin(self) -> PlaybookRun | None:
         """Ask about each service that was ever released there."""
@@ -97,58 +103,75 @@ class TargetStatusJob:
                 )
             )
             projects = sorted(release_spec.project_name(name, target.name) for name in names)
+            self._unseen = [
+                release_spec.stored_spec(self._core, session, release)
+                for release in _newest_releases(session, target.id)
+            ]
+        if not projects:
+            self._finish()
+            return None
+        return self._run("target_status.yml", {"api": release_spec.API, "projects": projects})
+
+    def _run(self, playbook: str, document: Mapping[str, Any]) -> PlaybookRun:
         return PlaybookRun(
             job_id=self._lease.job_id,
-            playbook="target_status.yml",
+            playbook=playbook,
             hosts=list(self._hosts.values()),
-            documents={"release_spec_file": {"api": release_spec.API, "projects": projects}},
+            documents={"release_spec_file": document},
             secret_env=release_spec.secret_env(self._core),
             timeout=STATUS_TIMEOUT,
         )
 
     def record(self, batch: Sequence[RunEvent]) -> None:
-        """Keep the log."""
+        """Keep the log of the first run; the others are looks of the same kind."""
         self._unreachable |= {event.host for event in batch if event.unreachable and event.host}
         with self._core.database.write() as session:
             jobs.fenced(session, self._lease)
-            jobs.write_logs(session, self._lease, batch)
+            if self._seeing is None:
+                jobs.write_logs(session, self._lease, batch)
 
     def end(self, outcome: RunOutcome) -> PlaybookRun | None:
-        """Keep what was found on the target's row and tell of drift."""
+        """Take in what a run found; when all were made, keep it on the target's row and tell of drift."""
+        self._has_failed = self._has_failed or outcome.status != "successful"
+        if self._seeing is None:
+            self._found = {name: outcome.results.get(f"{name}.status") for name in self._hosts}
+        else:
+            self._drift += [
+                {"host": name, "service": service["name"], "release": self._seeing["release_id"],
+                 "action": service["action"], "changes": service.get("changes", [])}
+                for name in self._hosts
+                for service in (outcome.results.get(f"{name}.preview") or {}).get("services", [])
+                if service.get("action") != "none"
+            ]  # fmt: skip
+        if self._unseen and len(self._unreachable) < len(self._hosts):
+            self._seeing = self._unseen.pop(0)
+            return self._run("release_preview.yml", self._seeing)
+        self._finish()
+        return None
+
+    def _finish(self) -> None:
         reached = connection.explain(self._core, self._hosts, self._unreachable)
-        found: dict[str, Any] = {
-            name: outcome.results.get(f"{name}.status")
-            or {"error_key": reached.get(name, ("internal_error", outcome.message))[0]}
-            for name in self._hosts
+        hosts = {
+            name: found or {"error_key": reached.get(name, ("internal_error", ""))[0]}
+            for name, found in self._found.items()
         }
         now = self._core.clock.now()
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
             target = session.get_one(Target, self._lease.resource_id)
-            drift = sorted(_drift(found))
-            target.status = {"hosts": found, "drift": drift}
+            target.status = {"hosts": hosts, "drift": self._drift}
             target.status_at = now
-            jobs.finish(job, now, "succeeded" if outcome.status == "successful" else "failed")
-            if drift:
+            jobs.finish(job, now, "failed" if self._has_failed else "succeeded")
+            if self._drift:
                 told = NewEvent(
                     "resource.drift_found", "target", target.id, status="warning",
                     project_id=target.project_id, environment_id=target.environment_id,
-                    detail={"drift": drift},
+                    detail={"drift": self._drift},
                 )  # fmt: skip
                 events.append(session, system_actor("worker"), now, [told])
-        return None
 
     def refuse(self, error_key: str, detail: str) -> None:
         """End the job; the target keeps what was known of it."""
         with self._core.database.write() as session:
             job: Job = jobs.fenced(session, self._lease)
             jobs.finish(job, self._core.clock.now(), "failed", {"error_key": error_key, "detail": detail})
-
-
-def _drift(found: Mapping[str, Any]) -> set[str]:
-    """Collect what the hosts themselves say differs from what was released there."""
-    drift = set()
-    for host, status in found.items():
-        for project in status.get("projects", []) if isinstance(status, Mapping) else []:
-            drift |= {f"{host}: {project.get('project')}.{part}" for part in project.get("drift", [])}
-    return drift

@@ -18,7 +18,16 @@ from controlplane.store.events import NewEvent
 from controlplane.store.tables import Event, Release, StreamHead
 
 MOST = 500
-FILTERS = ("resource_type", "resource_id", "project_id", "environment_id", "action", "actor_id", "source", "status")
+FILTERS = (
+    "resource_type",
+    "resource_id",
+    "project_id",
+    "environment_id",
+    "action",
+    "actor_id",
+    "source",
+    "status",
+)
 
 
 def release_event(release: Release, action: str, status: str = "success", **detail: Any) -> NewEvent:

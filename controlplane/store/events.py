@@ -68,7 +68,9 @@ def append(session: Session, actor: Actor, now: datetime, events: Sequence[NewEv
 def _take_head(session: Session, count: int) -> StreamHead:
     """Advance the head by `count`; from here to the commit no other transaction can."""
     advanced = session.execute(
-        update(StreamHead).where(StreamHead.id == 1).values(seq=StreamHead.seq + count)
+        update(StreamHead)
+        .where(StreamHead.id == 1)
+        .values(seq=StreamHead.seq + count)
         .execution_options(synchronize_session=False)
     )
     if advanced.rowcount == 0:  # type: ignore[attr-defined]

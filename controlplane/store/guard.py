@@ -14,7 +14,9 @@ from controlplane.domain.release import State, check_status, check_transition, r
 from controlplane.store.tables import Release, Ticket
 
 
-def move_release(session: Session, release: Release, goal: State, status: str | None = None, **also: Any) -> None:
+def move_release(
+    session: Session, release: Release, goal: State, status: str | None = None, **also: Any
+) -> None:
     """Move a release to another state, if it still is where this session read it.
 
     Args:
@@ -65,7 +67,9 @@ def close_ticket(session: Session, ticket: Ticket, goal: TicketStatus, **also: A
     session.flush()
     changed = session.execute(
         update(Ticket)
-        .where(Ticket.id == ticket.id, Ticket.status == TicketStatus.PENDING, Ticket.version == ticket.version)
+        .where(
+            Ticket.id == ticket.id, Ticket.status == TicketStatus.PENDING, Ticket.version == ticket.version
+        )
         .values(status=str(goal), version=ticket.version + 1, **also)
         .execution_options(synchronize_session=False)
     )
@@ -83,7 +87,9 @@ def touch_ticket(session: Session, ticket: Ticket, **values: Any) -> None:
     session.flush()
     changed = session.execute(
         update(Ticket)
-        .where(Ticket.id == ticket.id, Ticket.status == TicketStatus.PENDING, Ticket.version == ticket.version)
+        .where(
+            Ticket.id == ticket.id, Ticket.status == TicketStatus.PENDING, Ticket.version == ticket.version
+        )
         .values(version=ticket.version + 1, **values)
         .execution_options(synchronize_session=False)
     )

@@ -71,7 +71,10 @@ def fetch_page(
 
 
 def _beyond(
-    column: InstrumentedAttribute[Any], unique: InstrumentedAttribute[Any], is_falling: bool, at: Sequence[Any]
+    column: InstrumentedAttribute[Any],
+    unique: InstrumentedAttribute[Any],
+    is_falling: bool,
+    at: Sequence[Any],
 ) -> Any:
     value, tie = at
     if isinstance(value, dict):

@@ -73,9 +73,7 @@ class Database:
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._reading = sessionmaker(engine, expire_on_commit=False)
-        self._writing = sessionmaker(
-            engine.execution_options(tidegate_writes=True), expire_on_commit=False
-        )
+        self._writing = sessionmaker(engine.execution_options(tidegate_writes=True), expire_on_commit=False)
 
     @contextmanager
     def read(self) -> Iterator[Session]:

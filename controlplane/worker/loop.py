@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from controlplane.domain.errors import Problem
-from controlplane.ports.runner import Runner, RunEvent
+from controlplane.ports.runner import RunEvent, Runner
 from controlplane.services import jobs
 from controlplane.services.core import Core
 from controlplane.services.job_kind import JobKind
@@ -52,6 +52,7 @@ class Worker:
 
     def run(self) -> None:
         """Take jobs until `stop` is called, then wait for those that run."""
+        self._core.queue.prepare()
         log.info("worker started", extra={"worker": self.name})
         while not self._stopping.is_set():
             if not self._free.acquire(timeout=POLL_SECONDS):

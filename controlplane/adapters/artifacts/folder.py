@@ -41,7 +41,9 @@ class FolderArtifacts:
                 or the promise is no digest), `storage_full`. Nothing is left behind.
         """
         if expected_digest is not None and not _DIGEST.fullmatch(expected_digest):
-            raise Problem("validation_error", "a digest is sha256: and 64 hex digits", errors={"digest": "malformed"})
+            raise Problem(
+                "validation_error", "a digest is sha256: and 64 hex digits", errors={"digest": "malformed"}
+            )
         try:
             with self._part() as part:
                 return self._take(part, stream, expected_digest, max_bytes)
@@ -91,7 +93,9 @@ class FolderArtifacts:
                 removed += 1
         return removed
 
-    def _take(self, part: BinaryIO, stream: BinaryIO, expected_digest: str | None, max_bytes: int) -> StoredArtifact:
+    def _take(
+        self, part: BinaryIO, stream: BinaryIO, expected_digest: str | None, max_bytes: int
+    ) -> StoredArtifact:
         digest, size = _copy(stream, part, max_bytes)
         if expected_digest is not None and digest != expected_digest:
             raise Problem(

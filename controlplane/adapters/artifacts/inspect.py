@@ -227,7 +227,9 @@ def _describe_oci(content: _Content, index: Any) -> ImageArchive:
             found = [_config_of(content, entry)]
         image_ids += [digest for digest in found if digest]
         annotations = entry.get("annotations") or {}
-        name = annotations.get("io.containerd.image.name") or annotations.get("org.opencontainers.image.ref.name")
+        name = annotations.get("io.containerd.image.name") or annotations.get(
+            "org.opencontainers.image.ref.name"
+        )
         if isinstance(name, str):
             references.append(name)
     if not image_ids:

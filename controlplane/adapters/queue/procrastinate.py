@@ -60,7 +60,9 @@ class ProcrastinateQueue:
             raise ValueError("a job id is not empty")
         app = self._open_sender()
         with contextlib.suppress(AlreadyEnqueued):
-            app.configure_task(_TASK, queue=_QUEUE, queueing_lock=job_id, allow_unknown=True).defer(job_id=job_id)
+            app.configure_task(_TASK, queue=_QUEUE, queueing_lock=job_id, allow_unknown=True).defer(
+                job_id=job_id
+            )
 
     def wait(self, timeout: float) -> str | None:
         """Block up to `timeout` seconds for a wake-up; return the job id it named, or None."""

@@ -63,7 +63,9 @@ def _host(
     if access.private_key:
         variables["ansible_ssh_private_key_file"] = _key_file(access, f"key_{number}", folder, inventory)
     if access.password:
-        variables["ansible_password"] = _from_environment(inventory, f"TIDEGATE_SSH_PASSWORD_{number}", access.password)
+        variables["ansible_password"] = _from_environment(
+            inventory, f"TIDEGATE_SSH_PASSWORD_{number}", access.password
+        )
     if host.become_password:
         variables["ansible_become_password"] = _from_environment(
             inventory, f"TIDEGATE_BECOME_PASSWORD_{number}", host.become_password
@@ -83,9 +85,7 @@ def known_host(access: SshAccess) -> str:
     return f"{name} {kind} {key}"
 
 
-def _proxy(
-    jump: SshAccess, number: int, folder: str, inventory: RunInventory, known: list[str]
-) -> str:
+def _proxy(jump: SshAccess, number: int, folder: str, inventory: RunInventory, known: list[str]) -> str:
     _check(jump)
     if jump.jump is not None:
         raise Problem("validation_error", "a jump host cannot be behind another one")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,10 @@ class RunFolders:
 
     def __init__(self, root: Path) -> None:
         root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Where it lies in memory, anybody could have made it first.
+        found = root.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise PermissionError(f"{root} must be a folder that only this user can read")
         _sweep(root)
         self.path = root / f"{os.getpid()}-{started_at(os.getpid())}"
         self.path.mkdir(mode=0o700, exist_ok=True)
@@ -32,7 +37,14 @@ class RunFolders:
         """Return a new empty folder, 0700. Its path is short: ssh's control sockets lie in it."""
         self._count += 1
         folder = self.path / f"{self._count}-{time.monotonic_ns() % 10**9}"
-        for name in (folder, folder / "env", folder / "inventory", folder / "cp", folder / "tmp", folder / RESULTS):
+        for name in (
+            folder,
+            folder / "env",
+            folder / "inventory",
+            folder / "cp",
+            folder / "tmp",
+            folder / RESULTS,
+        ):
             name.mkdir(mode=0o700)
         return folder
 

@@ -78,7 +78,9 @@ class AnsibleRunner:
                     on_events([RunEvent(**event) for event in message["events"]])
                 if "end" in message:
                     end = message["end"]
-                    return RunOutcome(why or end["status"], end["rc"], private_data.read_results(folder), end["message"])
+                    return RunOutcome(
+                        why or end["status"], end["rc"], private_data.read_results(folder), end["message"]
+                    )
                 now = time.monotonic()
                 if not why and (now > until or should_stop()):
                     why, told_at = ("timeout" if now > until else "canceled"), now

@@ -92,7 +92,9 @@ class Supervisor:
         os.environ.update(self._request["environment"])
         os.environ[MARK] = self._request["folder"]
         # If this process is killed, the kernel ends ansible-playbook; ansible-runner passes no preexec_fn on.
-        ansible_runner.runner.pexpect.spawn = partial(ansible_runner.runner.pexpect.spawn, preexec_fn=_die_with_parent)
+        ansible_runner.runner.pexpect.spawn = partial(
+            ansible_runner.runner.pexpect.spawn, preexec_fn=_die_with_parent
+        )
         try:
             runner = ansible_runner.interface.init_runner(
                 private_data_dir=self._request["folder"],
@@ -112,7 +114,11 @@ class Supervisor:
             )
             runner.run()
         except Exception as error:
-            return {"status": "error", "rc": 254, "message": "".join(traceback.format_exception_only(error)).strip()}
+            return {
+                "status": "error",
+                "rc": 254,
+                "message": "".join(traceback.format_exception_only(error)).strip(),
+            }
         status = runner.status
         if self._stopped.is_set():
             status = "canceled"

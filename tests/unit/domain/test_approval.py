@@ -7,7 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from controlplane.domain.approval import check_decidable, check_decider, check_first_word, is_quorum, priority_of
+from controlplane.domain.approval import (
+    check_decidable,
+    check_decider,
+    check_first_word,
+    is_quorum,
+    priority_of,
+)
 from controlplane.domain.errors import Problem
 from controlplane.domain.permission import Actor, Grant, Permission
 from controlplane.domain.policy import Risk
@@ -49,7 +55,11 @@ def test_an_approver_of_another_project_may_not() -> None:
 
 @pytest.mark.parametrize(
     ("status", "expires_at", "error_key"),
-    [("pending", NOW, "ticket_expired"), ("expired", None, "ticket_expired"), ("approved", None, "ticket_decided")],
+    [
+        ("pending", NOW, "ticket_expired"),
+        ("expired", None, "ticket_expired"),
+        ("approved", None, "ticket_decided"),
+    ],
 )
 def test_a_ticket_that_has_ended_is_not_decided_again(
     status: str, expires_at: datetime | None, error_key: str

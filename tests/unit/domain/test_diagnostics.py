@@ -37,7 +37,9 @@ def test_it_names_container_and_log_and_hints() -> None:
 
 
 def test_a_host_that_was_not_reached_is_told_by_what_the_probe_found() -> None:
-    found = describe(Findings(), {"b": ("ssh_host_key_mismatch", "b shows another key")}, "internal_error", "")
+    found = describe(
+        Findings(), {"b": ("ssh_host_key_mismatch", "b shows another key")}, "internal_error", ""
+    )
     assert (found["error_key"], found["failure_domain"], found["stage"]) == (
         "ssh_host_key_mismatch", "integrity", "connect",
     )  # fmt: skip

@@ -10,7 +10,11 @@ from hypothesis import strategies as st
 
 from controlplane.domain.event import ACTIONS, GENESIS, HASHED, chain_hash
 
-EVENT: dict[str, Any] = {name: None for name in HASHED} | {"seq": 1, "action": "release.applied", "detail": {"a": 1}}
+EVENT: dict[str, Any] = {name: None for name in HASHED} | {
+    "seq": 1,
+    "action": "release.applied",
+    "detail": {"a": 1},
+}
 
 
 @given(st.sampled_from(HASHED), st.text(min_size=1))

@@ -15,7 +15,10 @@ from controlplane.domain.errors import Problem
 from controlplane.domain.permission import Permission
 from controlplane.domain.policy import FACTS, SLA, STAGES, Risk, Rule, read_rule, requirement, risk_of
 
-SHIPPED = [read_rule(row) for row in json.loads((resources.files("controlplane") / "approval_matrix.json").read_text())]
+SHIPPED = [
+    read_rule(row)
+    for row in json.loads((resources.files("controlplane") / "approval_matrix.json").read_text())
+]
 
 rules = st.builds(
     Rule,
@@ -29,7 +32,9 @@ rules = st.builds(
 )
 
 
-@pytest.mark.parametrize(("stage", "asked"), [("development", False), ("staging", False), ("production", True)])
+@pytest.mark.parametrize(
+    ("stage", "asked"), [("development", False), ("staging", False), ("production", True)]
+)
 @pytest.mark.parametrize("action", ["apply", "rollback"])
 def test_the_matrix_that_ships_is_the_designs(stage: str, action: str, asked: bool) -> None:
     found = requirement(SHIPPED, [], stage, action, Risk.LOW)
@@ -41,7 +46,12 @@ def test_a_production_ticket_lives_half_an_hour() -> None:
     assert requirement(SHIPPED, [], "production", "apply", Risk.LOW).ticket_expiry == timedelta(minutes=30)
 
 
-@given(st.lists(rules, max_size=4), st.lists(rules, max_size=4), st.sampled_from(STAGES), st.sampled_from(list(Risk)))
+@given(
+    st.lists(rules, max_size=4),
+    st.lists(rules, max_size=4),
+    st.sampled_from(STAGES),
+    st.sampled_from(list(Risk)),
+)
 def test_an_override_raises_and_never_lowers(
     matrix: list[Rule], overrides: list[Rule], stage: str, risk: Risk
 ) -> None:
@@ -51,7 +61,9 @@ def test_an_override_raises_and_never_lowers(
     if before.needs_approval:
         assert after.min_approvals >= before.min_approvals
         assert after.ticket_expiry <= before.ticket_expiry
-        assert (after.permission == Permission.RELEASE_APPROVE) >= (before.permission == Permission.RELEASE_APPROVE)
+        assert (after.permission == Permission.RELEASE_APPROVE) >= (
+            before.permission == Permission.RELEASE_APPROVE
+        )
 
 
 def test_what_no_rule_speaks_of_is_asked_for() -> None:

@@ -89,7 +89,9 @@ def test_other_previews_are_refused_by_name(changed: dict[str, Any], error_key: 
 
 
 def test_a_repeated_parameter_that_differs_is_named() -> None:
-    assert differing({"version": "2", "strategy": "rolling"}, {"version": "3", "strategy": "rolling"}) == ["version"]
+    assert differing({"version": "2", "strategy": "rolling"}, {"version": "3", "strategy": "rolling"}) == [
+        "version"
+    ]
 
 
 def test_a_parameter_that_is_left_out_does_not_differ() -> None:

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controlplane.domain.errors import Problem
-from controlplane.domain.release import ENDS, STATUSES, TRANSITIONS, State, check_status, check_transition, read_state
+from controlplane.domain.release import (
+    ENDS,
+    STATUSES,
+    TRANSITIONS,
+    State,
+    check_status,
+    check_transition,
+    read_state,
+)
 
 states = st.sampled_from(list(State))
 
@@ -44,7 +52,9 @@ def test_whatever_state_it_is_in_a_release_can_come_to_an_end(origin: State) -> 
 
 
 def test_nothing_leaves_what_was_refused_or_taken_back() -> None:
-    assert not any(TRANSITIONS[state] for state in (State.REJECTED, State.EXPIRED, State.CANCELLED, State.ROLLBACK))
+    assert not any(
+        TRANSITIONS[state] for state in (State.REJECTED, State.EXPIRED, State.CANCELLED, State.ROLLBACK)
+    )
 
 
 def test_nothing_is_applied_that_did_not_pass_applying() -> None:

@@ -29,14 +29,20 @@ def test_one_that_holds_though_it_came_later_is_waited_for() -> None:
 
 
 @given(st.lists(st.tuples(st.frozensets(st.sampled_from("abcd"), max_size=3), st.booleans()), max_size=8))
-def test_two_that_may_go_never_share_a_resource_and_one_always_may(queue: list[tuple[frozenset[str], bool]]) -> None:
+def test_two_that_may_go_never_share_a_resource_and_one_always_may(
+    queue: list[tuple[frozenset[str], bool]],
+) -> None:
     held: set[str] = set()
     claims = []
     for number, (wanted, wants_hold) in enumerate(queue):
         holds = wants_hold and not wanted & held
         held |= wanted if holds else set()
         claims.append(Claim(str(number), wanted, holds))
-    free = [claim for claim in claims if not claim.holds and blocker(claim.job_id, claim.resources, claims) is None]
+    free = [
+        claim
+        for claim in claims
+        if not claim.holds and blocker(claim.job_id, claim.resources, claims) is None
+    ]
     for position, claim in enumerate(free):
         assert not claim.resources & held
         assert all(not claim.resources & other.resources for other in free[position + 1 :])

@@ -9,7 +9,10 @@ from controlplane.domain.step import TAIL, finished, started
 
 
 def test_an_action_of_ours_that_begins_is_a_step() -> None:
-    assert started("runner_on_start", "tidegate.deploy.compose_verify", "a") == {"host": "a", "step": "health"}
+    assert started("runner_on_start", "tidegate.deploy.compose_verify", "a") == {
+        "host": "a",
+        "step": "health",
+    }
 
 
 @pytest.mark.parametrize(
@@ -21,7 +24,12 @@ def test_nothing_else_is(kind: str, action: str) -> None:
 
 
 def test_each_step_of_a_result_is_told_with_its_end() -> None:
-    data = {"steps": [{"step": "images_present", "status": "unchanged"}, {"step": "project_up", "status": "failed"}]}
+    data = {
+        "steps": [
+            {"step": "images_present", "status": "unchanged"},
+            {"step": "project_up", "status": "failed"},
+        ]
+    }
     told = [(action, detail["step"]) for action, detail in finished("runner_on_failed", "a", data)]
     assert told == [("step_succeeded", "images_present"), ("step_failed", "project_up")]
 
@@ -31,6 +39,8 @@ def test_a_tail_is_bounded_whatever_a_module_sent() -> None:
     assert len(next(finished("runner_on_failed", "a", data))[1]["stderr_tail"]) == TAIL
 
 
-@pytest.mark.parametrize("data", [None, {}, {"steps": None}, {"steps": "web"}, {"steps": [None, {"status": "ok"}]}])
+@pytest.mark.parametrize(
+    "data", [None, {}, {"steps": None}, {"steps": "web"}, {"steps": [None, {"status": "ok"}]}]
+)
 def test_what_is_no_step_is_passed_over(data: dict[str, object] | None) -> None:
     assert list(finished("runner_on_ok", "a", data)) == []
