@@ -30,12 +30,10 @@ def login(context: click.Context, url: str, token_file: str | None) -> None:
     chosen = login_file.Login(url.rstrip("/"), token)
     client = Client(chosen)
     try:
-        client.get("/deploy/releases", limit=1)
+        client.get("/me")
     except ApiProblem as problem:
-        # Known, but not for reading releases: a login all the same.
-        if problem.status != 403:
-            click.echo(f"the server refuses it: {problem}", err=True)
-            context.exit(Outcome.REFUSED)
+        click.echo(f"the server refuses it: {problem}", err=True)
+        context.exit(Outcome.REFUSED)
     except Unreachable as error:
         click.echo(str(error), err=True)
         context.exit(Outcome.CONNECTION)

@@ -9,7 +9,7 @@ from controlplane.cli.resource import Field, Resource, add_commands
 
 PROJECT = Field("project_id", "ref", refers_to="/projects", is_required=True, can_change=False)
 IN_PROJECT = Field("project_id", "ref", refers_to="/projects")
-NAME = Field("name", is_required=True, can_change=False)
+NAME = Field("name", is_required=True)
 ROLES = ("viewer", "releaser", "approver", "operator", "auditor", "admin")
 
 PROJECTS = Resource(
@@ -28,7 +28,7 @@ USERS = Resource(
     "user",
     "/users",
     (
-        NAME,
+        Field("name", is_required=True, can_change=False),
         Field("display_name"),
         Field("password", "secret", purpose="Without one, tokens are the only way in."),
         Field("is_disabled", "switch", option="--disabled"),
@@ -44,12 +44,12 @@ TOKENS = Resource(
         Field(
             "scopes", "words", option="--scope", purpose="A permission it is narrowed to; may be given again."
         ),
-        Field(
-            "source", "choice", choices=("api", "cli", "ci", "ui", "ai", "awx"), purpose="The door it is for."
-        ),
+        Field("source", "choice", choices=("api", "cli", "ci", "ui", "ai"), purpose="The door it is for."),
+        Field("expires_in_seconds", "whole"),
         Field("expires_at", purpose="RFC 3339, such as 2030-01-31T00:00:00Z."),
     ),
     ("id", "name", "user_id", "prefix", "source", "expires_at", "revoked_at", "last_used_at"),
+    filters=(Field("user_id", "ref", refers_to="/users"),),
     has_name=False,
     actions=("create", "list", "show", "delete"),
 )
@@ -64,6 +64,7 @@ BINDINGS = Resource(
         Field("scope_id", option="--scope", purpose="Id of the project or team."),
     ),
     ("id", "subject_type", "subject_id", "role", "scope_type", "scope_id"),
+    filters=(Field("subject_id", option="--subject"), Field("role", "choice", choices=ROLES)),
     has_name=False,
     actions=("create", "list", "show", "delete"),
 )

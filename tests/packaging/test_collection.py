@@ -20,9 +20,9 @@ SOURCE = ROOT / "collections" / "ansible_collections" / "tidegate" / "deploy"
 def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder into which the built collection was installed."""
     dist, goal = tmp_path_factory.mktemp("dist"), tmp_path_factory.mktemp("collections")
-    _galaxy("collection", "build", "--output-path", str(dist), str(SOURCE))
+    _galaxy(dist, "collection", "build", "--output-path", str(dist), str(SOURCE))
     (archive,) = dist.glob("tidegate-deploy-*.tar.gz")
-    _galaxy("collection", "install", "--offline", "--collections-path", str(goal), str(archive))
+    _galaxy(dist, "collection", "install", "--offline", "--collections-path", str(goal), str(archive))
     return goal
 
 
@@ -36,19 +36,25 @@ def test_modules_roles_and_playbooks_are_in_it(collections: Path) -> None:
 
 
 def test_its_playbooks_run_by_their_full_name(collections: Path, tmp_path: Path) -> None:
+    (tmp_path / "ansible.cfg").touch()
     told = subprocess.run(
         [_tool("ansible-playbook"), "tidegate.deploy.release_preview", "--syntax-check", "-i", "localhost,"],
         capture_output=True,
         text=True,
         check=False,
         cwd=tmp_path,
-        env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(collections), "ANSIBLE_CONFIG": "/dev/null"},
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(collections),
+            "ANSIBLE_CONFIG": str(tmp_path / "ansible.cfg"),
+        },
     )
     assert told.returncode == 0, told.stderr
 
 
-def _galaxy(*arguments: str) -> None:
-    subprocess.run([_tool("ansible-galaxy"), *arguments], check=True, capture_output=True)
+def _galaxy(folder: Path, *arguments: str) -> None:
+    """Run it where no ansible.cfg says that the collection is there already."""
+    subprocess.run([_tool("ansible-galaxy"), *arguments], check=True, capture_output=True, cwd=folder)
 
 
 def _tool(name: str) -> str:
