@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from flask_smorest import Blueprint
 
-from controlplane.api import approvals, audit, events, jobs, releases
+from controlplane.api import approvals, audit, events, hosts, jobs, releases
 
 BLUEPRINTS: list[Blueprint] = [
     releases.blueprint,
@@ -13,6 +13,7 @@ BLUEPRINTS: list[Blueprint] = [
     events.blueprint,
     jobs.blueprint,
     audit.blueprint,
+    hosts.blueprint,
 ]
 
 

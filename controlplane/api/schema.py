@@ -87,6 +87,13 @@ def word_filter(description: str) -> fields.String:
     return fields.String(validate=validate.Length(1, 255), metadata={"description": description})
 
 
+def project_word() -> fields.String:
+    """Return the field in which a new resource names its project."""
+    return fields.String(
+        required=True, validate=validate.Length(1, 255), metadata={"description": "Id or name.", "example": "shop"}
+    )
+
+
 def page_request(query: dict[str, Any]) -> tuple[dict[str, Any], PageRequest]:
     """Split a list's query into its filters and the page that is asked for."""
     filters = {name: value for name, value in query.items() if name not in _PAGING}
