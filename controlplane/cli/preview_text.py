@@ -35,9 +35,8 @@ def preview(document: Mapping[str, Any]) -> None:
     reasons = ", ".join(safe_text.line(reason) for reason in document.get("risk_reasons") or [])
     out.print(Text.assemble("risk ", output.styled(document.get("risk_level")), f"  {reasons}"))
     if document.get("preview_ref"):
-        out.print(
-            f"preview_ref {safe_text.line(document['preview_ref'])}  until {safe_text.line(document.get('preview_expires_at'))}"
-        )
+        out.print(f"preview_ref {safe_text.line(document['preview_ref'])}")
+        out.print(f"expires {safe_text.line(document.get('preview_expires_at'))}")
         out.print(f"digest {safe_text.line(document.get('preview_digest'))}")
 
 
@@ -50,9 +49,8 @@ def diagnostics(document: Mapping[str, Any]) -> None:
         f"  {safe_text.line(document.get('error_key'))} ({safe_text.line(document.get('failure_domain'))})"
     )
     for host in document.get("hosts") or []:
-        out.print(
-            f"  host {safe_text.line(host.get('host'))}: {safe_text.line(host.get('step'))}, exit code {safe_text.line(host.get('exit_code'))}"
-        )
+        name, step, code = (safe_text.line(host.get(key)) for key in ("host", "step", "exit_code"))
+        out.print(f"  host {name}: {step}, exit code {code}")
         _tail(host.get("stderr_tail"))
     for thing in document.get("objects") or []:
         words = [

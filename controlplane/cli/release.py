@@ -265,9 +265,8 @@ def _show_preview(session: Session, made: dict[str, Any]) -> Outcome:
     if session.as_json:
         output.as_json(made)
     else:
-        click.echo(
-            f"release {made['release_id']}: {made['service']} {made['service_version']} to {made['target']} ({made['stage']})"
-        )
+        what = f"{made['service']} {made['service_version']} to {made['target']} ({made['stage']})"
+        click.echo(f"release {made['release_id']}: {what}")
         preview_text.preview(made["preview"])
         if made.get("diagnostics_json"):
             preview_text.diagnostics(made["diagnostics_json"])
