@@ -32,7 +32,7 @@ def list_(session: Session, limit: int, **filters: Any) -> None:
         return output.as_json(page)
     output.table(page["items"], COLUMNS, more=bool(page.get("next")))
     stats = page["stats"]
-    click.echo(
+    output.say(
         f"{stats['pending']} pending, {stats['overdue']} overdue, {stats['expiring_15m']} expire within 15 minutes",
         err=True,
     )
@@ -78,4 +78,4 @@ def _decided(session: Session, document: dict[str, Any]) -> None:
     if session.as_json:
         output.as_json(document)
     else:
-        click.echo(f"{document['ticket']} is {document['status']}")
+        output.say(f"{document['ticket']} is {document['status']}")

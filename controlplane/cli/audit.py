@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import click
 
-from controlplane.cli import output
+from controlplane.cli import output, safe_text
 from controlplane.cli.command import Session, client_command
 from controlplane.cli.outcome import Outcome
 
@@ -26,7 +27,7 @@ def head(session: Session) -> None:
     if session.as_json:
         output.as_json(document)
     else:
-        click.echo(f"{document['seq']} {document['hash']}")
+        output.say(f"{document['seq']} {document['hash']}")
 
 
 @audit.command()
@@ -37,9 +38,9 @@ def verify(session: Session) -> Outcome:
     if session.as_json:
         output.as_json(document)
     elif document["is_intact"]:
-        click.echo(f"intact: {document['events']} events")
+        output.say(f"intact: {document['events']} events")
     else:
-        click.echo(f"broken at event {document['first_break']}")
+        output.say(f"broken at event {document['first_break']}")
     return Outcome.OK if document["is_intact"] else Outcome.RELEASE_FAILED
 
 
@@ -53,7 +54,8 @@ def export(session: Session, goal: Path | None) -> None:
     lines = session.client.lines("/audit/export")
     if goal is None:
         for line in lines:
-            click.echo(line)
+            # Piped on, each line is byte for byte what was hashed; a terminal gets it made harmless.
+            click.echo(safe_text.line(line, len(line) + 1) if sys.stdout.isatty() else line)
         return
     with open(os.open(goal, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         for line in lines:

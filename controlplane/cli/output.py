@@ -33,6 +33,11 @@ def as_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=2))
 
 
+def say(text: str) -> None:
+    """Print a sentence that holds server text."""
+    click.echo(safe_text.line(text))
+
+
 def styled(value: Any) -> Text:
     """Return a value as it is shown in a cell, coloured where it is a state."""
     if isinstance(value, Mapping | list | tuple):

@@ -241,7 +241,7 @@ def _act(name: str, purpose: str) -> None:
         if session.as_json:
             output.as_json(document)
         else:
-            click.echo(f"{document['release_id']} is {document['lifecycle_state']} ({document['status']})")
+            output.say(f"{document['release_id']} is {document['lifecycle_state']} ({document['status']})")
 
 
 _act("cancel", "Cancel a release; work on the hosts is ended too.")
@@ -266,7 +266,7 @@ def _show_preview(session: Session, made: dict[str, Any]) -> Outcome:
         output.as_json(made)
     else:
         what = f"{made['service']} {made['service_version']} to {made['target']} ({made['stage']})"
-        click.echo(f"release {made['release_id']}: {what}")
+        output.say(f"release {made['release_id']}: {what}")
         preview_text.preview(made["preview"])
         if made.get("diagnostics_json"):
             preview_text.diagnostics(made["diagnostics_json"])
@@ -294,9 +294,9 @@ def _after(session: Session, document: dict[str, Any], is_watched: bool, wait_ap
     if session.as_json:
         output.as_json(document)
     elif is_waiting:
-        click.echo(f"{document['release_id']} waits for an approval: ticket {document['approval_ticket']}")
+        output.say(f"{document['release_id']} waits for an approval: ticket {document['approval_ticket']}")
     else:
-        click.echo(
+        output.say(
             f"{document['release_id']} is {document['status']}: tidegate release watch {document['release_id']}"
         )
     return Outcome.WAITING if is_waiting else Outcome.OK
@@ -318,7 +318,7 @@ def _watch(session: Session, release_id: str, wait_approval: bool) -> Outcome:
                     return Outcome.WAITING
     document = session.client.get(f"{BASE}/{release_id}")
     if not session.as_json:
-        click.echo(f"{document['release_id']} {document['lifecycle_state']}")
+        output.say(f"{document['release_id']} {document['lifecycle_state']}")
         if document["diagnostics_json"]:
             preview_text.diagnostics(document["diagnostics_json"])
     return of_state(document["lifecycle_state"]) or Outcome.SERVER
