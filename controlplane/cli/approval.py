@@ -32,7 +32,7 @@ def list_(session: Session, limit: int, **filters: Any) -> None:
         return output.as_json(page)
     output.table(page["items"], COLUMNS, more=bool(page.get("next")))
     stats = page["stats"]
-    output.say(
+    click.echo(
         f"{stats['pending']} pending, {stats['overdue']} overdue, {stats['expiring_15m']} expire within 15 minutes",
         err=True,
     )
