@@ -23,14 +23,18 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return one line; line breaks in the message stay inside its JSON string."""
         line: dict[str, object] = {
-            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "at": datetime.fromtimestamp(record.created, UTC)
+            .isoformat(timespec="milliseconds")
+            .replace("+00:00", "Z"),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
         }
         if identifier := request_id.get():
             line["request_id"] = identifier
-        line.update({key: value for key, value in vars(record).items() if key not in _STANDARD and key not in line})
+        line.update(
+            {key: value for key, value in vars(record).items() if key not in _STANDARD and key not in line}
+        )
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = "".join(traceback.format_exception(*record.exc_info))
         return json.dumps(line, ensure_ascii=False, default=str)

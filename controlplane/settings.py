@@ -131,7 +131,9 @@ def _complete(values: dict[str, Any], environ: Mapping[str, str]) -> Settings:
     values.setdefault("run_dir", _run_dir(home))
     settings = Settings(**values)
     if settings.heartbeat_seconds * 2 > settings.lease_seconds:
-        raise SettingsError("heartbeat_seconds must be at most half of lease_seconds, or leases end by mere delay")
+        raise SettingsError(
+            "heartbeat_seconds must be at most half of lease_seconds, or leases end by mere delay"
+        )
     if bool(settings.artifact_url) != bool(settings.artifact_token):
         raise SettingsError("artifact_url and artifact_token go together: set both or neither")
     return settings

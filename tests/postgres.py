@@ -61,7 +61,9 @@ class PrivateCluster:
         account = pwd.getpwnam(self._user)
         os.chown(self.folder, account.pw_uid, account.pw_gid)
         data = self.folder / "data"
-        self._run(["initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"])
+        self._run(
+            ["initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+        )
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -100,7 +102,9 @@ class PrivateCluster:
             except psycopg.OperationalError:
                 ended = self._process is None or self._process.poll() is not None
                 if ended or time.monotonic() > deadline:
-                    raise RuntimeError("PostgreSQL did not start:\n" + (self.folder / "log").read_text()) from None
+                    raise RuntimeError(
+                        "PostgreSQL did not start:\n" + (self.folder / "log").read_text()
+                    ) from None
                 time.sleep(0.05)
 
     def _run(self, words: list[str]) -> None:

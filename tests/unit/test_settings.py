@@ -70,7 +70,11 @@ def test_impossible_values_are_refused_without_repeating_secrets(name: str, valu
 
 
 def test_the_token_is_not_shown(tmp_path: Path) -> None:
-    told = {"TIDEGATE_HOME": str(tmp_path), "TIDEGATE_ARTIFACT_URL": "http://h/", "TIDEGATE_ARTIFACT_TOKEN": "canary"}
+    told = {
+        "TIDEGATE_HOME": str(tmp_path),
+        "TIDEGATE_ARTIFACT_URL": "http://h/",
+        "TIDEGATE_ARTIFACT_TOKEN": "canary",
+    }
     assert "canary" not in repr(load(told))
 
 

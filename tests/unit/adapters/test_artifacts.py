@@ -57,7 +57,11 @@ def oci_files() -> dict[str, bytes]:
     name = {"io.containerd.image.name": "shop:2"}
     index = {"manifests": [{"digest": f"sha256:{sha(manifest)}", "annotations": name}]}
     blobs = {f"blobs/sha256/{sha(data)}": data for data in (layer, manifest, CONFIG)}
-    return {**blobs, "oci-layout": b'{"imageLayoutVersion":"1.0.0"}', "index.json": json.dumps(index).encode()}
+    return {
+        **blobs,
+        "oci-layout": b'{"imageLayoutVersion":"1.0.0"}',
+        "index.json": json.dumps(index).encode(),
+    }
 
 
 def link(name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> tarfile.TarInfo:
@@ -166,7 +170,10 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
     mount = tmp_path / "small"
     mount.mkdir()
     done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(mount)], capture_output=True, text=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(mount)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         pytest.skip(f"mount is not allowed here: {done.stderr.strip()}")

@@ -162,7 +162,9 @@ def test_what_is_wrong_with_the_jump_host_is_told(behind: SshAccess, servers: tu
         assert key_of(replace(behind, port=closed.getsockname()[1]), timeout=3) == "ssh_unreachable"
 
 
-def test_no_file_is_left(server: Server, behind: SshAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_file_is_left(
+    server: Server, behind: SshAccess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     SshProbe().check(server.access)
     SshProbe().check(behind)
