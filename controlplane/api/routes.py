@@ -5,7 +5,20 @@ from __future__ import annotations
 
 from flask_smorest import Blueprint
 
-from controlplane.api import approvals, audit, events, hosts, jobs, releases
+from controlplane.api import (
+    approvals,
+    audit,
+    bindings,
+    events,
+    hosts,
+    jobs,
+    me,
+    projects,
+    releases,
+    teams,
+    tokens,
+    users,
+)
 
 BLUEPRINTS: list[Blueprint] = [
     releases.blueprint,
@@ -14,6 +27,12 @@ BLUEPRINTS: list[Blueprint] = [
     jobs.blueprint,
     audit.blueprint,
     hosts.blueprint,
+    projects.blueprint,
+    teams.blueprint,
+    users.blueprint,
+    tokens.blueprint,
+    bindings.blueprint,
+    me.blueprint,
 ]
 
 
