@@ -41,7 +41,7 @@ class LogLineSchema(schema.AnswerSchema):
     """What one Ansible event printed."""
 
     position = fields.Integer(required=True, metadata={"example": 1000000017})
-    attempt = fields.Integer(required=True)
+    run = fields.Integer(required=True)
     counter = fields.Integer(required=True)
     host = schema.text(nullable=True)
     at = schema.time()

@@ -238,7 +238,7 @@ def write_logs(session: Session, lease: Lease, batch: Sequence[RunEvent]) -> Non
     rows = [
         {
             "job_id": lease.job_id,
-            "attempt": lease.attempt,
+            "run": lease.token,
             "counter": event.counter,
             "kind": event.kind,
             "host": event.host,
@@ -276,27 +276,27 @@ def list_(core: Core, actor: Actor, filters: Mapping[str, str], page: pages.Page
 def logs(core: Core, actor: Actor, job_id: str, after: int = 0, limit: int = 200) -> dict[str, Any]:
     """Return `{items, next}` of what a job printed, in order; `after` and `next` are `position`s.
 
-    A position is attempt * 10**9 + counter, so that lines of a later attempt follow those of an earlier one.
+    A position is run * 10**9 + counter, so that lines of a later run follow those of an earlier one.
     """
     get(core, actor, job_id)
     if not 1 <= limit <= pages.MOST:
         raise Problem("validation_error", errors={"limit": [f"must be from 1 to {pages.MOST}"]})
-    attempt, counter = divmod(max(after, 0), 10**9)
+    run, counter = divmod(max(after, 0), 10**9)
     query = (
         select(JobLog)
         .where(
             JobLog.job_id == job_id,
-            or_(JobLog.attempt > attempt, (JobLog.attempt == attempt) & (JobLog.counter > counter)),
+            or_(JobLog.run > run, (JobLog.run == run) & (JobLog.counter > counter)),
         )
-        .order_by(JobLog.attempt, JobLog.counter)
+        .order_by(JobLog.run, JobLog.counter)
         .limit(limit + 1)
     )
     with core.database.read() as session:
         rows = list(session.scalars(query))
     items = [
         {
-            "position": row.attempt * 10**9 + row.counter,
-            "attempt": row.attempt,
+            "position": row.run * 10**9 + row.counter,
+            "run": row.run,
             "counter": row.counter,
             "host": row.host,
             "at": row.at,

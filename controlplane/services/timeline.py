@@ -30,7 +30,7 @@ FILTERS = (
 )
 
 
-def release_event(release: Release, action: str, status: str = "success", **detail: Any) -> NewEvent:
+def release_event(release: Release, action: str, status: str = "success", /, **detail: Any) -> NewEvent:
     """Return an event about a release, with its project, team and environment filled in."""
     return NewEvent(
         f"release.{action}",

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import insert, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
 from controlplane.domain.event import ACTIONS, GENESIS, STATUSES, chain_hash
@@ -67,14 +69,17 @@ def append(session: Session, actor: Actor, now: datetime, events: Sequence[NewEv
 
 def _take_head(session: Session, count: int) -> StreamHead:
     """Advance the head by `count`; from here to the commit no other transaction can."""
-    advanced = session.execute(
+    advance = (
         update(StreamHead)
         .where(StreamHead.id == 1)
         .values(seq=StreamHead.seq + count)
         .execution_options(synchronize_session=False)
     )
-    if advanced.rowcount == 0:  # type: ignore[attr-defined]
-        session.execute(insert(StreamHead).values(id=1, seq=count, hash=GENESIS))
+    if session.execute(advance).rowcount == 0:  # type: ignore[attr-defined]
+        # The first event of an installation. Two at once: one makes the row, the other waits for it.
+        insert_once = sqlite_insert if session.get_bind().dialect.name == "sqlite" else postgresql_insert
+        session.execute(insert_once(StreamHead).values(id=1, seq=0, hash=GENESIS).on_conflict_do_nothing())
+        session.execute(advance)
     return session.execute(
         select(StreamHead).where(StreamHead.id == 1).execution_options(populate_existing=True)
     ).scalar_one()

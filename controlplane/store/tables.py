@@ -428,11 +428,12 @@ class Job(Base):
 
 
 class JobLog(Base):
-    """A line or block of what Ansible printed, in order: `counter` has no gap within an attempt."""
+    """A line or block of what Ansible printed. `run` is the fencing token it was printed under: no two runs of a
+    job share one. `counter` orders the lines of a run."""
 
     __tablename__ = "job_logs"
     job_id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    attempt: Mapped[int] = mapped_column(Integer, primary_key=True)
+    run: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     counter: Mapped[int] = mapped_column(Integer, primary_key=True)
     kind: Mapped[str] = mapped_column(String(40))
     host: Mapped[str | None]

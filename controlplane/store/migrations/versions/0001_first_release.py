@@ -77,13 +77,13 @@ def upgrade() -> None:
     op.create_table(
         "job_logs",
         sa.Column("job_id", sa.String(length=40), nullable=False),
-        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("run", sa.BigInteger(), nullable=False),
         sa.Column("counter", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("host", sa.String(length=255), nullable=True),
         sa.Column("at", sa.String(length=40), nullable=False),
         sa.Column("stdout", sa.Text(), nullable=False),
-        sa.PrimaryKeyConstraint("job_id", "attempt", "counter", name=op.f("pk_job_logs")),
+        sa.PrimaryKeyConstraint("job_id", "run", "counter", name=op.f("pk_job_logs")),
     )
     op.create_table(
         "jobs",
