@@ -3,9 +3,9 @@
 
 import json
 
-from ansible_collections.tidegate.deploy.plugins.module_utils.compose import apply, comparison
+from ansible_collections.tidegate.deploy.plugins.module_utils.compose import apply, comparison, fingerprint
 
-VEIL = comparison.Veil(b"key")
+VEIL = fingerprint.Veil(b"key")
 IMAGE = {"reference": "shop:1", "digest": None, "image_id": "sha256:aa", "pinned": True}
 
 
@@ -50,11 +50,11 @@ def test_added_and_removed_services() -> None:
 
 def test_the_fingerprint_moves_with_settings_and_not_with_health() -> None:
     facts = released(project())
-    before = comparison.fingerprint(comparison.live_parts(facts, VEIL), VEIL)
+    before = fingerprint.fingerprint(fingerprint.live_parts(facts, VEIL), VEIL)
     facts["containers"][0]["State"]["Health"] = {"Status": "unhealthy"}
-    assert comparison.fingerprint(comparison.live_parts(facts, VEIL), VEIL) == before
+    assert fingerprint.fingerprint(fingerprint.live_parts(facts, VEIL), VEIL) == before
     facts["containers"][0]["Config"]["Env"].append("NEW=1")
-    assert comparison.fingerprint(comparison.live_parts(facts, VEIL), VEIL) != before
+    assert fingerprint.fingerprint(fingerprint.live_parts(facts, VEIL), VEIL) != before
 
 
 def test_an_unchanged_service_keeps_the_release_that_made_it() -> None:

@@ -33,8 +33,10 @@ class ActionModule(ActionBase):
             return {"failed": True, "msg": str(error), "tidegate": told}
         hosts = list(known.get("ansible_play_hosts_all") or [host])
         size = params.get("max_parallel") or 1
+        # One host alone compares in the same step that releases: nobody else could be touched before it.
+        is_alone = name == "rolling" and len(hosts) == 1 and params["failure_budget"] == 0
         return {
-            "changed": False, "strategy": name, "project": spec["project"], "params": params,
+            "changed": False, "strategy": name, "alone": is_alone, "project": spec["project"], "params": params,
             "release_id": spec["release_id"], "images": spec.get("images") or [],
             "first_share": strategy.first_share(hosts, params["percent"]) if params.get("mode") == "hosts" else [],
             "failure_budget": params.get("failure_budget", 0),

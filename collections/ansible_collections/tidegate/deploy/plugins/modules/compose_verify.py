@@ -10,7 +10,8 @@ module: compose_verify
 short_description: Wait until a Compose project is healthy
 version_added: "0.1.0"
 description:
-  - Waits until every service has its containers running and healthy; tells exit codes, health output and log lines if not.
+  - Waits until every service has its containers running and healthy; tells exit codes, health output and log
+    lines if not. Holds the project's lock meanwhile, so that M(tidegate.deploy.compose_cancel) ends it.
 options:
   release_spec_file:
     description: Path on the controller of a release spec, a JSON document. Read as data, never as a template.

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.tidegate.deploy.plugins.module_utils.compose import comparison, health
+from ansible_collections.tidegate.deploy.plugins.module_utils.compose import comparison, fingerprint, health
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import spec as release_spec
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose.errors import ReleaseError
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
@@ -43,7 +43,7 @@ class ReleaseAction(ActionBase):
         self._hidden: set[str] = set()
         key = os.environ.get("TIDEGATE_HMAC_KEY")
         try:
-            self._veil = comparison.Veil(bytes.fromhex(key) if key else _run_key())
+            self._veil = fingerprint.Veil(bytes.fromhex(key) if key else _run_key())
             self._spec = release_spec.load(
                 self._task.args.get("release_spec_file"),
                 self._task.args.get("release_spec") or self._vars.get("release_spec"),
@@ -56,9 +56,13 @@ class ReleaseAction(ActionBase):
                 raise
             said = str(error)
             key = next((key for text, key in _BY_STATUS.items() if text in said), "ssh_unreachable")
-            return self._failed(key, f"the host cannot be reached: {said}", "See that it answers over SSH.", [])
+            return self._failed(
+                key, f"the host cannot be reached: {said}", "See that it answers over SSH.", []
+            )
         except AnsibleError as error:
-            is_become = any(word in str(error).lower() for word in ("password", "sudo", "become", "privilege"))
+            is_become = any(
+                word in str(error).lower() for word in ("password", "sudo", "become", "privilege")
+            )
             key = "ssh_auth_failed" if is_become else "internal_error"
             return self._failed(key, str(error), "See that the user may become root with this password.", [])
 
@@ -81,10 +85,11 @@ class ReleaseAction(ActionBase):
         if answer.get("failed"):
             return self._from_host(answer)
         facts = answer["facts"]
-        parts = comparison.live_parts(facts, self._veil)
+        own = self._veil_of(self._spec["project"])
+        parts = fingerprint.live_parts(facts, own)
         result: dict[str, Any] = {
             "schema": "tidegate.preview/v1", "host": self._host, "project": self._spec["project"],
-            "runtime_type": "compose", "fingerprint": comparison.fingerprint(parts, self._veil),
+            "runtime_type": "compose", "fingerprint": fingerprint.fingerprint(parts, own),
             "fingerprint_parts": parts, "checks": [{**one, "host": self._host} for one in facts["checks"]],
         }  # fmt: skip
         result["images_present"] = all(one["present"] for one in facts["images"].values())
@@ -99,7 +104,9 @@ class ReleaseAction(ActionBase):
         self._keep({**result, "rendered": text} if whole else result)
         return {"changed": False, "tidegate": comparison.redacted(result, self._hidden)}
 
-    def _conclude(self, document: dict[str, Any], references: dict[str, str], facts: dict[str, Any]) -> dict[str, Any]:
+    def _conclude(
+        self, document: dict[str, Any], references: dict[str, str], facts: dict[str, Any]
+    ) -> dict[str, Any]:
         images = [
             {"service": name, "reference": reference, **facts["images"][reference],
              "pinned": bool(facts["images"][reference]["digest"] or facts["images"][reference]["image_id"])}
@@ -116,14 +123,23 @@ class ReleaseAction(ActionBase):
         expected = (self._spec.get("fingerprints") or {}).get(self._host)
         if not self._spec.get("compare_fingerprint") or result["fingerprint"] == expected:
             return
+        # What moved on a host where this very release was begun is its own work.
+        if facts["release"].get("release_id") != self._spec["release_id"]:
+            raise self._stale(result["fingerprint_parts"])
+
+    def _stale(self, parts: dict[str, str]) -> ReleaseError:
         known = (self._spec.get("fingerprint_parts") or {}).get(self._host)
-        parts = result["fingerprint_parts"]
         if known is None:
-            moved = sorted(parts) or [f"{name}.gone" for name in json.loads(self._spec["rendered"])["services"]]
+            moved = sorted(parts) or [
+                f"{name}.gone" for name in json.loads(self._spec["rendered"])["services"]
+            ]
         else:
             moved = sorted(name for name in {*known, *parts} if known.get(name) != parts.get(name))
-        raise ReleaseError(
-            "preview_stale", "the host changed since the preview: " + ", ".join(moved), "Preview again.", moved=moved
+        return ReleaseError(
+            "preview_stale",
+            "the host changed since the preview: " + ", ".join(moved),
+            "Preview again.",
+            moved=moved,
         )
 
     def _apply(self) -> dict[str, Any]:
@@ -134,13 +150,25 @@ class ReleaseAction(ActionBase):
         resolved = resolved or {one["service"]: one for one in self._task.args.get("images") or []}
         images = {}
         for name, reference in release_spec.references(document, resolved).items():
-            if name not in resolved:
-                raise ReleaseError("image_missing", f"image {reference} was never resolved", "Preview first.")
-            images[name] = {key: resolved[name].get(key) for key in ("reference", "digest", "image_id")}
+            known = resolved.get(name) or {"reference": reference}
+            images[name] = {key: known.get(key) for key in ("reference", "digest", "image_id")}
         wanted = ("project", "release_id", "service", "fencing_token")
         payload = {name: self._spec[name] for name in wanted if self._spec.get(name) is not None}
         payload |= {"rendered": text, "images": images, "registries": self._spec.get("registries") or []}
+        payload |= {"archived": release_spec.archive_ids(self._spec), "tell_health": True}
+        if self._task.args.get("compare") and self._spec.get("compare_fingerprint"):
+            payload["fingerprint"] = (self._spec.get("fingerprints") or {}).get(
+                self._host
+            ) or "none was previewed"
+            payload["fingerprint_key"] = self._veil.key_of(self._host, self._spec["project"]).hex()
         return self._from_host(self._remote(payload))
+
+    def _health_timeout(self) -> float:
+        given = self._spec.get("health_timeout")
+        return 120 if given is None else given
+
+    def _veil_of(self, project: str) -> fingerprint.Veil:
+        return fingerprint.Veil(self._veil.key_of(self._host, project))
 
     def _verify(self) -> dict[str, Any]:
         text = release_spec.rendered(self._spec)
@@ -149,7 +177,11 @@ class ReleaseAction(ActionBase):
         lean = {name: {k: one[k] for k in ("deploy", "scale", "restart", "profiles", "healthcheck") if k in one}
                 for name, one in definitions.items()}  # fmt: skip
         payload = {"project": self._spec["project"], "rendered": json.dumps({"services": lean})}
-        return self._from_host(self._remote(payload | {"health_timeout": self._spec.get("health_timeout", 120)}))
+        payload |= {
+            "fencing_token": self._spec.get("fencing_token"),
+            "health_timeout": self._health_timeout(),
+        }
+        return self._from_host(self._remote(payload))
 
     def _cancel(self) -> dict[str, Any]:
         return self._from_host(self._remote({"project": self._spec["project"]}))
@@ -161,10 +193,11 @@ class ReleaseAction(ActionBase):
             return self._from_host(answer)
         found = []
         for one in answer["projects"]:
-            parts = comparison.live_parts(one, self._veil)
+            own = self._veil_of(one["project"])
+            parts = fingerprint.live_parts(one, own)
             live = health.live(one["containers"], one["release"])
             found.append({
-                "project": one["project"], **live, "fingerprint": comparison.fingerprint(parts, self._veil),
+                "project": one["project"], **live, "fingerprint": fingerprint.fingerprint(parts, own),
                 "fingerprint_parts": parts,
             })  # fmt: skip
         first = found[0] if found else {}
@@ -189,16 +222,24 @@ class ReleaseAction(ActionBase):
             said = answer.get("msg") or answer.get("module_stderr") or "the module failed"
             if not answer.get("problem"):
                 said += " " + str(answer.get("module_stderr") or answer.get("exception") or "")[-1500:]
+            if "parts" in problem:
+                raise self._stale(problem["parts"])
             return self._failed(problem.pop("error_key"), said, problem.pop("hint", ""), steps, problem)
-        live = {"live": answer["live"]} if "live" in answer else {}
+        live = {name: answer[name] for name in ("live", "ended") if name in answer}
         result = comparison.redacted(
             step_record.done(self._host, bool(answer.get("changed")), steps, **live), self._hidden
         )
         self._keep(result)
-        return {"changed": result["changed"], "tidegate": result}
+        more = {name: answer[name] for name in ("missing", "verified") if answer.get(name)}
+        return {"changed": result["changed"], "tidegate": result, **more}
 
     def _failed(
-        self, key: str, message: str, hint: str, steps: list[dict[str, Any]], detail: dict[str, Any] | None = None
+        self,
+        key: str,
+        message: str,
+        hint: str,
+        steps: list[dict[str, Any]],
+        detail: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         result = step_record.failure(self._host, key, message, hint, steps)
         objects = (detail or {}).pop("objects", [])

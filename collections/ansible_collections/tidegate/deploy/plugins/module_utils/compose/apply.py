@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..host import colours, state_folder, step_record
-from . import engine, health, operation, registry
+from . import engine, fingerprint, health, image_source, observe, operation, registry
 from .errors import ReleaseError
 
 DIGEST_LABEL = "dev.tidegate.service-digest"
@@ -30,7 +30,9 @@ def pin(image: Mapping[str, Any]) -> str:
         return f"{registry.repository(image['reference'])}@{image['digest']}"
     if image.get("image_id"):
         return str(image["image_id"])
-    raise ReleaseError("image_missing", f"image {image.get('reference')} was never resolved", "Preview again.")
+    raise ReleaseError(
+        "image_missing", f"image {image.get('reference')} was never resolved", "Preview again."
+    )
 
 
 def stamp(
@@ -56,20 +58,28 @@ def stamp(
 
 
 def release(payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode: bool) -> dict[str, Any]:
-    """Make the project so; appends to `steps` as it goes. Answers {changed, live}.
+    """Make the project so; appends to `steps` as it goes. Answers {changed, live, verified, missing}.
 
-    Raises ReleaseError: image_missing before anything is touched, compose_up_failed, target_locked.
+    `missing` names images that the release's archives have and this host has not: then nothing was done.
+    `verified` says that all of it was healthy at once, which is asked when the payload has `tell_health`.
+    Raises ReleaseError: preview_stale and image_missing before anything is touched, compose_up_failed, target_locked.
     """
     project, document = payload["project"], json.loads(payload["rendered"])
     _require_no_entry(project)
     if check_mode:
+        missing = _resolve(payload)
+        if missing:
+            return {"changed": True, "missing": missing}
         _images(payload, steps, check_mode=True)
         return {"changed": False, "live": health.live(engine.inspect_project(project), None)}
     with operation.exclusive(project, payload.get("fencing_token")) as folder:
-        before = engine.inspect_project(project)
+        before, known = engine.inspect_project(project), operation.read_release(project)
+        _require_as_previewed(payload, before, known)
+        missing = _resolve(payload)
+        if missing:
+            return {"changed": False, "missing": missing}
         pulled = _images(payload, steps, check_mode=False)
         started = time.time()
-        known = operation.read_release(project)
         wanted = stamp(document, payload["images"], payload["release_id"], _labels_of(before))
         record = {
             **known,
@@ -78,15 +88,51 @@ def release(payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode:
             "service": payload.get("service"),
         }
         try:
-            written = operation.write(folder / "compose.yaml", json.dumps(wanted, indent=1, sort_keys=True) + "\n")
+            written = operation.write(
+                folder / "compose.yaml", json.dumps(wanted, indent=1, sort_keys=True) + "\n"
+            )
             operation.write(folder / "release.json", json.dumps(record, sort_keys=True) + "\n")
         except OSError as error:
             steps.append(step_record.step("project_written", "failed", started, str(error)))
-            raise ReleaseError("preflight_failed", f"cannot write {folder}: {error}", "Free disk space.") from error
+            raise ReleaseError(
+                "preflight_failed", f"cannot write {folder}: {error}", "Free disk space."
+            ) from error
         steps.append(step_record.step("project_written", "succeeded" if written else "unchanged", started))
         after = _up(project, str(folder / "compose.yaml"), before, steps)
-        changed = bool(pulled or written or after != {one["Id"]: one["State"]["StartedAt"] for one in before})
-        return {"changed": changed, "live": health.live(engine.inspect_project(project), record)}
+        changed = bool(pulled or written or _started_at(after) != _started_at(before))
+        verified = bool(payload.get("tell_health")) and not health.waiting_for(document["services"], after)
+        if verified:
+            steps.append(step_record.step("health", "succeeded" if changed else "unchanged", time.time()))
+        return {"changed": changed, "live": health.live(after, record), "verified": verified}
+
+
+def _require_as_previewed(
+    payload: Mapping[str, Any], containers: list[dict[str, Any]], known: Mapping[str, Any]
+) -> None:
+    """Compare with the preview, unless this very release was begun here already: what moved is its own work."""
+    if not payload.get("fingerprint") or known.get("release_id") == payload["release_id"]:
+        return
+    veil = fingerprint.Veil(bytes.fromhex(payload["fingerprint_key"]))
+    facts = {"containers": containers, "applied": observe.applied(payload["project"])}
+    parts = fingerprint.live_parts(facts, veil)
+    if fingerprint.fingerprint(parts, veil) != payload["fingerprint"]:
+        raise ReleaseError(
+            "preview_stale", "the host changed since the preview", "Preview again.", parts=parts
+        )
+
+
+def _resolve(payload: Mapping[str, Any]) -> list[str]:
+    """Pin images that no preview resolved; the references that the release's archives are to bring first."""
+    missing, archived = [], payload.get("archived") or {}
+    for image in payload["images"].values():
+        reference = image["reference"]
+        if not (image.get("digest") or image.get("image_id")):
+            found = image_source.find(reference, archived.get(reference), {}, payload.get("registries") or [])
+            image.update(digest=found["digest"], image_id=found["image_id"])
+        pinned = archived.get(reference)
+        if pinned and pinned == image.get("image_id") and engine.inspect_image(pinned) is None:
+            missing.append(reference)
+    return missing
 
 
 def _require_no_entry(project: str) -> None:
@@ -99,19 +145,27 @@ def _require_no_entry(project: str) -> None:
         )
 
 
-def _up(project: str, path: str, before: list[dict[str, Any]], steps: list[dict[str, Any]]) -> dict[str, str]:
+def _started_at(containers: list[dict[str, Any]]) -> dict[str, str]:
+    return {one["Id"]: one["State"]["StartedAt"] for one in containers}
+
+
+def _up(
+    project: str, path: str, before: list[dict[str, Any]], steps: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     started = time.time()
     argv = ["compose", "-p", project, "-f", path, "--ansi", "never", "--progress", "plain"]
     argv += ["up", "-d", "--remove-orphans", "--no-build", "--pull", "never"]
     done = engine.docker(argv, timeout=900)
-    after = {one["Id"]: one["State"]["StartedAt"] for one in engine.inspect_project(project)}
-    same = after == {one["Id"]: one["State"]["StartedAt"] for one in before}
+    after = engine.inspect_project(project)
+    same = _started_at(after) == _started_at(before)
     status = "failed" if done.exit_code else "unchanged" if same else "succeeded"
     step = step_record.step("project_up", status, started, done.stderr)
     steps.append({**step, "exit_code": done.exit_code, "stdout_tail": done.stdout[-2000:]})
     if done.exit_code:
         full = "no space left" in done.stderr.lower()
-        hint = "Free disk space on the host." if full else "Read what Compose said; the project's file is kept."
+        hint = (
+            "Free disk space on the host." if full else "Read what Compose said; the project's file is kept."
+        )
         raise ReleaseError("compose_up_failed", f"compose up failed: {done.stderr.strip()[-500:]}", hint)
     return after
 
@@ -140,9 +194,13 @@ def _images(payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode:
         raise ReleaseError(
             "preflight_failed" if full else "image_missing",
             f"image {image.get('reference')} of service {name} cannot be had: {said}",
-            "Free disk space on the host." if full else "Push it again, or give its archive; nothing was touched.",
+            "Free disk space on the host."
+            if full
+            else "Push it again, or give its archive; nothing was touched.",
         )
-    steps.append(step_record.step("images_present", "succeeded" if pulled else "unchanged", started, pulled=pulled))
+    steps.append(
+        step_record.step("images_present", "succeeded" if pulled else "unchanged", started, pulled=pulled)
+    )
     return bool(pulled)
 
 
@@ -152,14 +210,19 @@ def _labels_of(containers: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def verify(payload: Mapping[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
-    """Wait for health. Answers {live, objects}; raises ReleaseError compose_unhealthy with `objects`."""
+    """Wait for health. Answers {live}; raises ReleaseError compose_unhealthy with `objects`.
+
+    The operation's lock is held meanwhile, so that a cancel ends the wait, too.
+    """
     project, started = payload["project"], time.time()
     definitions = json.loads(payload["rendered"])["services"]
-    left, containers = health.wait(project, definitions, float(payload.get("health_timeout") or 120))
+    with operation.exclusive(project, payload.get("fencing_token")):
+        left, containers = health.wait(project, definitions, float(payload.get("health_timeout") or 120))
     if left:
         found = health.objects(containers, left)
         said = "; ".join(
-            f"{one['container']}: {one['state']}, exit {one['exit_code']}, health {one['health']}" for one in found
+            f"{one['container']}: {one['state']}, exit {one['exit_code']}, health {one['health']}"
+            for one in found
         )
         steps.append(step_record.step("health", "failed", started, said, services=left))
         raise ReleaseError(

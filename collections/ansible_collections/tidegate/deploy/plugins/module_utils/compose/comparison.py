@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a preview concludes from what was observed: the diff, the fingerprint, the risks. Pure; on the controller."""
+"""What a preview concludes from what was observed: the diff and the risks. Pure; on the controller."""
 
 from __future__ import annotations
 
-import hmac
 import json
 import re
 from collections.abc import Mapping
@@ -11,25 +10,10 @@ from typing import Any
 
 from . import apply, health, template
 from .errors import ReleaseError
+from .fingerprint import Veil, by_service
 
 _LOOKS_SECRET = re.compile(r"PASS|SECRET|TOKEN|CREDENTIAL|PRIVATE|API_?KEY", re.IGNORECASE)
 _OWN_LABELS = (apply.DIGEST_LABEL, apply.RELEASE_LABEL)
-
-
-class Veil:
-    """Shows values, and secrets only as an HMAC: `key` is bytes of the installation."""
-
-    def __init__(self, key: bytes) -> None:
-        self._key = key
-
-    def digest(self, value: Any) -> str:
-        """HMAC-SHA-256 of a value's JSON."""
-        text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
-        return hmac.new(self._key, text.encode("utf-8", "surrogatepass"), "sha256").hexdigest()
-
-    def mask(self, value: Any) -> str:
-        """What is shown in place of a secret."""
-        return "hmac:" + self.digest(value)[:16]
 
 
 def environment(definition: Mapping[str, Any]) -> dict[str, str | None]:
@@ -83,47 +67,11 @@ def shown(document: Mapping[str, Any], veil: Veil) -> str:
     return json.dumps(copy, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def live_parts(facts: Mapping[str, Any], veil: Veil) -> dict[str, str]:
-    """The fingerprint's parts: what was asked for and is there, not what breathes."""
-    parts = {}
-    grouped = _by_service(facts.get("containers") or [])
-    for name, containers in sorted(grouped.items()):
-        one = [_settings(each) for each in containers]
-        parts[f"{name}.image"] = "sha256:" + veil.digest(sorted(each["Image"] for each in containers))
-        parts[f"{name}.settings"] = "sha256:" + veil.digest(sorted(json.dumps(each, sort_keys=True) for each in one))
-        parts[f"{name}.scale"] = "sha256:" + veil.digest(len(containers))
-    for name, definition in sorted((facts.get("applied", {}).get("services") or {}).items()):
-        parts[f"{name}.asked"] = "sha256:" + veil.digest(definition)
-    return parts
-
-
-def fingerprint(parts: Mapping[str, str], veil: Veil) -> str:
-    """One digest over all parts."""
-    return "sha256:" + veil.digest(dict(parts))
-
-
-def _settings(container: Mapping[str, Any]) -> dict[str, Any]:
-    config, host = container["Config"], container.get("HostConfig") or {}
-    return {
-        "env": sorted(config.get("Env") or []), "cmd": config.get("Cmd"), "entrypoint": config.get("Entrypoint"),
-        "user": config.get("User"), "labels": config.get("Labels"), "ports": host.get("PortBindings"),
-        "binds": sorted(host.get("Binds") or []), "restart": host.get("RestartPolicy"),
-        "privileged": host.get("Privileged"), "memory": host.get("Memory"),
-    }  # fmt: skip
-
-
-def _by_service(containers: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    grouped: dict[str, list[dict[str, Any]]] = {}
-    for one in containers:
-        grouped.setdefault(health.service_of(one), []).append(one)
-    return grouped
-
-
 def services(
     document: Mapping[str, Any], images: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any], veil: Veil
 ) -> list[dict[str, Any]]:
     """What becomes of each service: added, changed (and in what), removed, or left as it is."""
-    grouped = _by_service(facts["containers"])
+    grouped = by_service(facts["containers"])
     applied = facts.get("applied") or {}
     hidden = hidden_names(document) | (hidden_names(applied) if applied.get("services") else set())
     rows = []
@@ -172,7 +120,9 @@ def _changes(
         changed("labels", _labels(before), _labels(wanted))
     if health.replicas(wanted) != len(containers):
         changed("replicas", len(containers), health.replicas(wanted))
-    running = sum(1 for one in containers if health.is_ready(one, True) or one["State"].get("Status") == "running")
+    running = sum(
+        1 for one in containers if health.is_ready(one, True) or one["State"].get("Status") == "running"
+    )
     if running < len(containers):
         changed("running", running, len(containers))
     digest = apply.service_digest(document, name, _pin(image))
@@ -207,7 +157,11 @@ def risk_facts(
         found.add("image_unpinned")
     for row in rows:
         definition = document["services"].get(row["name"]) or {}
-        if definition.get("privileged") or definition.get("cap_add") or definition.get("network_mode") == "host":
+        if (
+            definition.get("privileged")
+            or definition.get("cap_add")
+            or definition.get("network_mode") == "host"
+        ):
             found.add("privileged")
         for change in row["changes"]:
             if change["path"] == "replicas" and (change["after"] or 0) < (change["before"] or 0):

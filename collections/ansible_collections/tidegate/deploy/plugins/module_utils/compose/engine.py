@@ -8,7 +8,9 @@ import os
 import subprocess
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
+from . import engine_api
 from .errors import ReleaseError
 
 PROJECT_LABEL = "com.docker.compose.project"
@@ -49,6 +51,31 @@ def docker(
 
 def inspect_project(project: str) -> list[dict[str, Any]]:
     """The containers of a Compose project as the engine inspects them, one-off runs left out."""
+    if engine_api.socket_path() is None:
+        containers = _inspect_by_command(project)
+    else:
+        label = json.dumps({"label": [f"{PROJECT_LABEL}={project}"]})
+        listed = _asked("/containers/json", {"all": "1", "filters": label})
+        # One that goes away between both questions is no container of the project any more.
+        answers = (engine_api.get(f"/containers/{one['Id']}/json") for one in listed)
+        containers = [document for status, document in answers if status == 200]
+    return [
+        one
+        for one in containers
+        if one["Config"]["Labels"].get("com.docker.compose.oneoff", "False") == "False"
+    ]
+
+
+def _asked(path: str, query: dict[str, str]) -> Any:
+    status, document = engine_api.get(path, query)
+    if status != 200:
+        raise ReleaseError(
+            "preflight_failed", f"the engine answers {status}: {document}", "See Docker's log."
+        )
+    return document
+
+
+def _inspect_by_command(project: str) -> list[dict[str, Any]]:
     listed = docker(["ps", "-aq", "--no-trunc", "--filter", f"label={PROJECT_LABEL}={project}"])
     if listed.exit_code:
         raise ReleaseError(
@@ -57,14 +84,13 @@ def inspect_project(project: str) -> list[dict[str, Any]]:
         )  # fmt: skip
     if not listed.stdout.split():
         return []
-    found = docker(["container", "inspect", *listed.stdout.split()])
-    containers = json.loads(found.stdout or "[]")
-    return [
-        one for one in containers if one["Config"]["Labels"].get("com.docker.compose.oneoff", "False") == "False"
-    ]
+    return list(json.loads(docker(["container", "inspect", *listed.stdout.split()]).stdout or "[]"))
 
 
 def inspect_image(reference: str) -> dict[str, Any] | None:
     """The image as the engine inspects it, None when it is not on the host."""
+    if engine_api.socket_path() is not None:
+        status, document = engine_api.get(f"/images/{quote(reference, safe='/:@')}/json")
+        return document if status == 200 else None
     done = docker(["image", "inspect", reference])
     return json.loads(done.stdout)[0] if done.exit_code == 0 else None

@@ -44,13 +44,17 @@ def waiting_for(definitions: Mapping[str, Any], containers: list[dict[str, Any]]
     for name, definition in definitions.items():
         if definition.get("profiles"):
             continue
-        ready = [one for one in containers if service_of(one) == name and is_ready(one, is_one_shot(definition))]
+        ready = [
+            one for one in containers if service_of(one) == name and is_ready(one, is_one_shot(definition))
+        ]
         if len(ready) < replicas(definition):
             waiting.append(name)
     return sorted(waiting)
 
 
-def wait(project: str, definitions: Mapping[str, Any], timeout: float) -> tuple[list[str], list[dict[str, Any]]]:
+def wait(
+    project: str, definitions: Mapping[str, Any], timeout: float
+) -> tuple[list[str], list[dict[str, Any]]]:
     """Poll until all services are ready or `timeout` seconds are over or one can never be; what is left, and all."""
     until = time.monotonic() + timeout
     pause = 0.1
@@ -76,6 +80,7 @@ def objects(containers: list[dict[str, Any]], services: list[str]) -> list[dict[
             continue
         state = one["State"]
         health = state.get("Health") or {}
+        outputs = [str(entry.get("Output", "")).strip() for entry in (health.get("Log") or [])[-3:]]
         logs = engine.docker(["logs", "--tail", "40", one["Id"]], timeout=20)
         shown.append(
             {
@@ -84,9 +89,7 @@ def objects(containers: list[dict[str, Any]], services: list[str]) -> list[dict[
                 "state": state.get("Status"),
                 "exit_code": state.get("ExitCode"),
                 "health": health.get("Status"),
-                "health_log": "\n".join(str(entry.get("Output", "")).strip() for entry in (health.get("Log") or [])[-3:])[
-                    -_TAIL:
-                ],
+                "health_log": "\n".join(outputs)[-_TAIL:],
                 "log_tail": (logs.stdout + logs.stderr)[-_TAIL:],
                 "restart_count": one.get("RestartCount", 0),
             }

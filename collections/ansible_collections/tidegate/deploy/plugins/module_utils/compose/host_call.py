@@ -25,12 +25,12 @@ ARGUMENTS = {
 }
 
 
-_OWN_ARGUMENTS = {"preview": "compare", "apply": "images"}
+_OWN_ARGUMENTS = {"preview": {"compare"}, "apply": {"images", "compare"}}
 
 
 def answer(verb: str) -> None:
     """Run the module of this verb."""
-    others = set(_OWN_ARGUMENTS.values()) - {_OWN_ARGUMENTS.get(verb)}
+    others = {"images", "compare"} - _OWN_ARGUMENTS.get(verb, set())
     module = AnsibleModule(
         {name: rule for name, rule in ARGUMENTS.items() if name not in others}, supports_check_mode=True
     )
@@ -43,7 +43,9 @@ def answer(verb: str) -> None:
         module.fail_json(msg=str(error), problem=told, steps=steps)
 
 
-def work(verb: str, payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode: bool) -> dict[str, Any]:
+def work(
+    verb: str, payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode: bool
+) -> dict[str, Any]:
     """What the verb does here; the answer has `changed`."""
     if verb == "preview":
         return {"changed": False, "facts": observe.observe(payload)}
@@ -60,7 +62,12 @@ def _status(project: str) -> dict[str, Any]:
     live = colours.live_project(state_folder.path("entries"), project)
     containers = engine.inspect_project(live)
     release = operation.read_release(live)
-    return {"project": project, "containers": containers, "release": release, "applied": observe.applied(live)}
+    return {
+        "project": project,
+        "containers": containers,
+        "release": release,
+        "applied": observe.applied(live),
+    }
 
 
 def _cancel(project: str, steps: list[dict[str, Any]], check_mode: bool) -> dict[str, Any]:
@@ -70,6 +77,10 @@ def _cancel(project: str, steps: list[dict[str, Any]], check_mode: bool) -> dict
     ended = next(one for one in ("alive", "ended", "none") if one in results)
     if ended == "alive":
         steps.append(step_record.step("operation_ended", "failed", started))
-        raise ReleaseError("target_locked", f"the operation on {project} could not be ended", "End it on the host.")
-    steps.append(step_record.step("operation_ended", "succeeded" if ended == "ended" else "unchanged", started))
-    return {"changed": ended == "ended"}
+        raise ReleaseError(
+            "target_locked", f"the operation on {project} could not be ended", "End it on the host."
+        )
+    steps.append(
+        step_record.step("operation_ended", "succeeded" if ended == "ended" else "unchanged", started)
+    )
+    return {"changed": ended == "ended", "ended": not check_mode}

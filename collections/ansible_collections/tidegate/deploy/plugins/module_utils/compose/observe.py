@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..host import colours, state_folder
-from . import colour, engine, operation, registry
+from . import colour, engine, image_source, operation
 from .errors import ReleaseError
 
 LOW_DISK_BYTES = 500 * 1024 * 1024
@@ -24,9 +24,6 @@ def observe(payload: Mapping[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = {"checks": [], "containers": [], "config": None, "images": {}, "release": {}}
     operation.folder(project)
     try:
-        version = engine.docker(["compose", "version", "--short"])
-        if version.exit_code:
-            raise ReleaseError("preflight_failed", "there is no Compose 2 on the host", "Install docker compose.")
         live = colours.live_project(state_folder.path("entries"), project)
         facts["containers"] = engine.inspect_project(live)
     except ReleaseError as error:
@@ -46,8 +43,14 @@ def observe(payload: Mapping[str, Any]) -> dict[str, Any]:
 def _config(project: str, rendered: str, checks: list[dict[str, str]]) -> dict[str, Any] | None:
     done = engine.docker(["compose", "-p", project, "-f", "-", "config", "--format", "json"], stdin=rendered)
     said = " ".join(done.stderr.split())[-1000:]
+    if done.exit_code and engine.docker(["compose", "version", "--short"]).exit_code:
+        hint = "Install docker compose."
+        checks.append(_check("blocking", "preflight_failed", "there is no Compose 2 on the host", hint))
+        return None
     if done.exit_code:
-        checks.append(_check("blocking", "compose_invalid", f"Compose refuses the project: {said}", "Correct it."))
+        checks.append(
+            _check("blocking", "compose_invalid", f"Compose refuses the project: {said}", "Correct it.")
+        )
         return None
     if said:
         checks.append(_check("warning", "compose_warning", said, ""))
@@ -55,33 +58,23 @@ def _config(project: str, rendered: str, checks: list[dict[str, str]]) -> dict[s
 
 
 def _image(reference: str, payload: Mapping[str, Any], checks: list[dict[str, str]]) -> dict[str, Any]:
-    """Where an image comes from: an archive of the spec, the host, or its registry."""
     resolved = (payload.get("resolved") or {}).get(reference) or {}
-    archived = payload["images"][reference]
-    wanted = archived or resolved.get("image_id")
-    digest = resolved.get("digest")
-    pinned = f"{registry.repository(reference)}@{digest}" if digest else wanted
-    found = engine.inspect_image(pinned or reference)
-    if found is None and digest and wanted:
-        found, digest = engine.inspect_image(wanted), None
-    if found is not None:
-        own = digest or (None if archived else registry.digest_of(reference, found.get("RepoDigests") or []))
-        return {"digest": own, "image_id": found["Id"], "source": "archive" if archived else "host", "present": True}
-    if archived:
-        return {"digest": None, "image_id": archived, "source": "archive", "present": False}
     try:
-        asked = f"{registry.repository(reference)}@{digest}" if digest else reference
-        found_digest = registry.resolve(asked, payload.get("registries") or [])
-        return {"digest": found_digest, "image_id": resolved.get("image_id"), "source": "registry", "present": False}
+        return image_source.find(
+            reference, payload["images"][reference], resolved, payload.get("registries") or []
+        )
     except ReleaseError as error:
         checks.append(_check("blocking", error.error_key, str(error), error.hint))
-        return {"digest": digest, "image_id": resolved.get("image_id"), "source": "registry", "present": False}
+        known = {name: resolved.get(name) for name in ("digest", "image_id")}
+        return {**known, "source": "registry", "present": False}
 
 
 def applied(project: str) -> dict[str, Any]:
     """The project as it was written last; empty when there was none."""
     try:
-        return colour.without_colour(dict(json.loads((operation.folder(project) / "compose.yaml").read_text())))
+        return colour.without_colour(
+            dict(json.loads((operation.folder(project) / "compose.yaml").read_text()))
+        )
     except (OSError, ValueError):
         return {}
 
@@ -97,7 +90,9 @@ def _disk(checks: list[dict[str, str]]) -> None:
         if free < LOW_DISK_BYTES:
             level = "blocking" if free < LOW_DISK_BYTES // 50 else "warning"
             checks.append(
-                _check(level, "preflight_failed", f"{path} has {free // 1048576} MiB free", "Free disk space.")
+                _check(
+                    level, "preflight_failed", f"{path} has {free // 1048576} MiB free", "Free disk space."
+                )
             )
 
 
@@ -115,7 +110,9 @@ def _ports(config: Mapping[str, Any], containers: list[dict[str, Any]], checks: 
                 continue
             if _is_taken(port.get("host_ip") or "", int(published)):
                 message = f"port {published} of service {name} is in use by something else"
-                checks.append(_check("blocking", "preflight_failed", message, "Stop what uses it, or publish another."))
+                checks.append(
+                    _check("blocking", "preflight_failed", message, "Stop what uses it, or publish another.")
+                )
 
 
 def _is_taken(address: str, port: int) -> bool:

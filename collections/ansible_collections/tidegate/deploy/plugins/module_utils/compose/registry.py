@@ -10,8 +10,9 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 
-from . import engine
+from . import engine, engine_api
 from .errors import ReleaseError
 
 
@@ -49,7 +50,9 @@ def credentials(registries: Sequence[Mapping[str, Any]]) -> Iterator[str | None]
     base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="tidegate-", dir=base) as path:
         auths = {
-            one["server"]: {"auth": base64.b64encode(f"{one['username']}:{one['password']}".encode()).decode()}
+            one["server"]: {
+                "auth": base64.b64encode(f"{one['username']}:{one['password']}".encode()).decode()
+            }
             for one in registries
         }
         with open(os.path.join(path, "config.json"), "w", opener=lambda n, f: os.open(n, f, 0o600)) as out:
@@ -63,25 +66,41 @@ def credentials(registries: Sequence[Mapping[str, Any]]) -> Iterator[str | None]
 def resolve(reference: str, registries: Sequence[Mapping[str, Any]]) -> str:
     """The manifest digest of a reference as its registry has it; raises ReleaseError image_missing."""
     mine = [one for one in registries if one["server"] == server(reference)]
+    if engine_api.socket_path() is None:
+        return _resolve_by_command(reference, mine)
+    credential = mine[0] if mine else None
+    status, answer = engine_api.get(
+        f"/distribution/{quote(reference, safe='/:@')}/json", None, 30, credential
+    )
+    if status != 200:
+        raise _missing(reference, str((answer or {}).get("message", status)))
+    return str(answer["Descriptor"]["digest"])
+
+
+def _resolve_by_command(reference: str, mine: Sequence[Mapping[str, Any]]) -> str:
     with credentials(mine) as config:
-        info = engine.docker(["info", "--format", "{{json .RegistryConfig.IndexConfigs}}"])
-        known = json.loads(info.stdout or "{}") if info.exit_code == 0 else {}
-        insecure = (known or {}).get(server(reference), {}).get("Secure") is False
-        argv = ["manifest", "inspect", "--verbose", *(["--insecure"] if insecure else []), reference]
-        done = engine.docker(argv, timeout=30, docker_config=config)
+        done = engine.docker(
+            ["manifest", "inspect", "--verbose", reference], timeout=30, docker_config=config
+        )
     if done.exit_code:
-        raise ReleaseError(
-            "image_missing", f"image {reference} is neither on the host nor to be had: {done.stderr.strip()[-300:]}",
-            "Push it, give its archive, or see that the registry and its credential are right.",
-        )  # fmt: skip
+        raise _missing(reference, done.stderr.strip()[-300:])
     if "@" in reference:
         return reference.partition("@")[2]
     answer = json.loads(done.stdout)
     if isinstance(answer, list):
         raise ReleaseError(
-            "image_missing", f"image {reference} is an index of several platforms", "Name one platform's digest."
+            "image_missing",
+            f"image {reference} is an index of several platforms",
+            "Name one platform's digest.",
         )
     return str(answer["Descriptor"]["digest"])
+
+
+def _missing(reference: str, said: str) -> ReleaseError:
+    return ReleaseError(
+        "image_missing", f"image {reference} is neither on the host nor to be had: {said}",
+        "Push it, give its archive, or see that the registry and its credential are right.",
+    )  # fmt: skip
 
 
 def pull(pinned: str, registries: Sequence[Mapping[str, Any]]) -> engine.Done:

@@ -59,7 +59,9 @@ def references(document: Mapping[str, Any], resolved: Mapping[str, Any] | None =
     for name, definition in document["services"].items():
         reference = ((resolved or {}).get(name) or {}).get("reference") or definition.get("image")
         if not isinstance(reference, str) or not reference:
-            raise ReleaseError("compose_invalid", f"service {name} has no image", "Images are not built on hosts.")
+            raise ReleaseError(
+                "compose_invalid", f"service {name} has no image", "Images are not built on hosts."
+            )
         found[name] = reference
     return found
 

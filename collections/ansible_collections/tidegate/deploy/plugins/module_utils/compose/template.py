@@ -40,7 +40,9 @@ class _Loader(yaml.SafeLoader):
         for key, _value in node.value:
             name = (key.tag, key.value) if isinstance(key, yaml.ScalarNode) else None
             if name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is there twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value} is there twice", key.start_mark
+                )
             seen.add(name)
         return super().construct_mapping(node, deep)
 
@@ -53,9 +55,7 @@ for _tag, _pattern, _first in (
     ("merge", r"<<", "<"),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
-_Loader.add_constructor(
-    "tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node))
-)
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node)))
 
 
 def render(
@@ -135,7 +135,9 @@ def _bound(root: yaml.Node | None) -> None:
         node, depth = pending.pop()
         count += 1
         if count > MOST_NODES or depth > MOST_DEPTH:
-            raise _invalid(f"with its aliases followed it has more than {MOST_NODES} nodes or {MOST_DEPTH} levels")
+            raise _invalid(
+                f"with its aliases followed it has more than {MOST_NODES} nodes or {MOST_DEPTH} levels"
+            )
         if isinstance(node, yaml.SequenceNode):
             node.value = [_bare(one) for one in node.value]
             pending += [(one, depth + 1) for one in node.value]
@@ -164,10 +166,15 @@ def _names(text: str, values: Mapping[str, Any]) -> set[str]:
         if name.startswith("."):
             continue
         if not _NAME.fullmatch(name):
-            raise ReleaseError("validation_error", f"{{{{ {name} }}}} is no variable: there are no expressions")
+            raise ReleaseError(
+                "validation_error", f"{{{{ {name} }}}} is no variable: there are no expressions"
+            )
         if name not in values:
             raise ReleaseError(
-                "validation_error", f"undefined variable {name} is used", "Give it, or declare a default.", field=name
+                "validation_error",
+                f"undefined variable {name} is used",
+                "Give it, or declare a default.",
+                field=name,
             )
         names.add(name)
     return names
@@ -209,7 +216,9 @@ def _require_hidden(path: tuple[str | int, ...], name: str) -> None:
 def _check(variables: Mapping[str, Any], schema: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     for name in variables:
         if name not in schema:
-            raise ReleaseError("validation_error", f"unknown variable {name}", "Declare it in the schema.", field=name)
+            raise ReleaseError(
+                "validation_error", f"unknown variable {name}", "Declare it in the schema.", field=name
+            )
     values = {}
     for name, rule in schema.items():
         value = variables[name] if name in variables else rule.get("default")
@@ -249,4 +258,6 @@ def _check_one(name: str, value: Any, rule: Mapping[str, Any]) -> None:
 
 
 def _invalid(why: str) -> ReleaseError:
-    return ReleaseError("compose_invalid", f"the Compose template cannot be used: {why}", "Correct the template.")
+    return ReleaseError(
+        "compose_invalid", f"the Compose template cannot be used: {why}", "Correct the template."
+    )
