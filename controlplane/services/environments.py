@@ -163,7 +163,8 @@ def _set_nodes(session: Session, environment: Environment, nodes: Nodes) -> None
     for node in nodes:
         role = node.get("role") or rules.default_role(environment.runtime_type)
         if not rules.is_role_of(environment.runtime_type, role):
-            raise Problem("node_role_invalid", f"{role} is no role of a node of a {environment.runtime_type} environment")
+            kind = environment.runtime_type
+            raise Problem("node_role_invalid", f"{role} is no role of a node of a {kind} environment")
         if node["host_id"] in roles:
             raise Problem("validation_error", errors={"nodes": [f"host {node['host_id']} is named twice"]})
         roles[node["host_id"]] = role
