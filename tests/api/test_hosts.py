@@ -242,7 +242,8 @@ def test_ways_that_cannot_be_gone_are_refused(admin: Caller, people: People, sho
     inner = admin.post("/hosts", body(shop, name="inner", private_key=key, jump_host_id=gate)).json["id"]
     plain = admin.post("/hosts", body(shop, name="plain")).json["id"]
     foreign = admin.post("/hosts", body(people.project("bank"), private_key=key)).json["id"]
-    for host_id, jump in ((gate, gate), (gate, inner), (plain, inner), (inner, plain), (plain, foreign), (gate, foreign)):
+    wrong = [(gate, gate), (gate, inner), (plain, inner), (inner, plain), (plain, foreign), (gate, foreign)]
+    for host_id, jump in wrong:
         answer = admin.patch(f"/hosts/{host_id}", {"jump_host_id": jump})
         assert (answer.status_code, list(answer.json["errors"])) == (422, ["jump_host_id"])
 
