@@ -29,7 +29,9 @@ def create(core: Core, actor: Actor, given: Mapping[str, Any]) -> dict[str, Any]
     """
     scope = (given["scope_type"], given.get("scope_id") or "")
     if (scope[0] == "global") != (scope[1] == ""):
-        raise Problem("validation_error", errors={"scope_id": ["names the project or team, and nothing for global"]})
+        raise Problem(
+            "validation_error", errors={"scope_id": ["names the project or team, and nothing for global"]}
+        )
     with core.database.read() as session:
         project = _scope(session, actor, *scope)
     _require(core, actor, given["role"], project, scope)
@@ -48,7 +50,9 @@ def create(core: Core, actor: Actor, given: Mapping[str, Any]) -> dict[str, Any]
             raise Problem("not_found", f"there is no {binding.subject_type} {binding.subject_id}")
         session.add(binding)
         record.flush(session, "that role is held there already")
-        record.tell(core, session, actor, "access.role_bound", ("binding", binding.id), project, **_detail(binding))
+        record.tell(
+            core, session, actor, "access.role_bound", ("binding", binding.id), project, **_detail(binding)
+        )
     return _show(binding)
 
 
@@ -85,7 +89,9 @@ def delete(core: Core, actor: Actor, binding_id: str) -> None:
         session.delete(binding)
         session.flush()
         keep_an_administrator(session)
-        record.tell(core, session, actor, "access.role_unbound", ("binding", binding_id), project, **_detail(binding))
+        record.tell(
+            core, session, actor, "access.role_unbound", ("binding", binding_id), project, **_detail(binding)
+        )
 
 
 def administers_anything(actor: Actor) -> bool:
@@ -148,16 +154,20 @@ def _require(core: Core, actor: Actor, role: str, project: Project | None, scope
             about = (scope[0], scope[1])
             with core.database.write() as session:
                 access.record_denial(session, core, actor, permission, project, about)
-            raise Problem("permission_denied", f"this needs {permission}", extra={"permission": str(permission)})
+            raise Problem(
+                "permission_denied", f"this needs {permission}", extra={"permission": str(permission)}
+            )
 
 
-def _visible(actor: Actor) -> Select[tuple[Binding]]:
+def _visible(actor: Actor) -> Select[Any]:
     covered = reach(actor, Permission.ADMIN)
     query = select(Binding)
     if covered.everything:
         return query
     inside = select(Project.id).where(
-        or_(Project.team_id.in_(covered.teams) if covered.teams else false(), Project.id.in_(covered.projects))
+        or_(
+            Project.team_id.in_(covered.teams) if covered.teams else false(), Project.id.in_(covered.projects)
+        )
     )
     return query.where(
         or_(

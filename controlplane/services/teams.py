@@ -53,7 +53,9 @@ def update(core: Core, actor: Actor, team_id: str, given: Mapping[str, Any]) -> 
         team = load(session, actor, team_id)
         was, team.name = team.name, given.get("name", team.name)
         record.flush(session, f"there is a team named {given.get('name')} already")
-        record.tell(core, session, actor, "resource.updated", ("team", team.id), None, name=team.name, was=was)
+        record.tell(
+            core, session, actor, "resource.updated", ("team", team.id), None, name=team.name, was=was
+        )
     return _show(team)
 
 
@@ -65,7 +67,9 @@ def delete(core: Core, actor: Actor, team_id: str) -> None:
         name = team.name
         record.remove(session, team, f"team {name} has projects")
         told = bindings.drop_scope(session, "team", team_id)
-        record.tell(core, session, actor, "resource.deleted", ("team", team_id), None, name=name, unbound=told)
+        record.tell(
+            core, session, actor, "resource.deleted", ("team", team_id), None, name=name, unbound=told
+        )
 
 
 def load(session: Session, actor: Actor, team_id: str) -> Team:
@@ -82,7 +86,7 @@ def _require(core: Core, actor: Actor, team_id: str) -> None:
     access.require(core, actor, Permission.ADMIN, None, about=("team", team_id))
 
 
-def _visible(actor: Actor) -> Select[tuple[Team]]:
+def _visible(actor: Actor) -> Select[Any]:
     covered = reach(actor, Permission.RELEASE_READ)
     query = select(Team)
     if covered.everything:
