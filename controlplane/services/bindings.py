@@ -179,7 +179,7 @@ def _visible(actor: Actor) -> Select[Any]:
 
 
 def _load(session: Session, actor: Actor, binding_id: str) -> Binding:
-    binding = session.scalar(_visible(actor).where(Binding.id == binding_id))
+    binding: Binding | None = session.scalar(_visible(actor).where(Binding.id == binding_id))
     if binding is None:
         raise Problem("not_found", f"there is no binding {binding_id}")
     return binding

@@ -74,7 +74,7 @@ def delete(core: Core, actor: Actor, team_id: str) -> None:
 
 def load(session: Session, actor: Actor, team_id: str) -> Team:
     """Return a team that the actor may see. Raises Problem `not_found`."""
-    team = session.scalar(_visible(actor).where(Team.id == team_id))
+    team: Team | None = session.scalar(_visible(actor).where(Team.id == team_id))
     if team is None:
         raise Problem("not_found", f"there is no team {team_id}")
     return team
