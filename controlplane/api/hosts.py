@@ -71,7 +71,9 @@ class NewHostSchema(ChangeHostSchema):
 
     project_id = schema.project_word()
     name = fields.String(required=True, validate=schema.NAME, metadata={"example": "web-1"})
-    address = fields.String(required=True, validate=validate.Length(1, 253), metadata={"example": "192.0.2.10"})
+    address = fields.String(
+        required=True, validate=validate.Length(1, 253), metadata={"example": "192.0.2.10"}
+    )
     user = fields.String(required=True, validate=validate.Length(1, 32), metadata={"example": "deploy"})
 
 

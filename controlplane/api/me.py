@@ -32,7 +32,9 @@ class MeSchema(schema.AnswerSchema):
     token_id = schema.text(nullable=True)
     roles = fields.List(fields.Nested(RoleSchema), required=True)
     scopes = fields.List(
-        fields.String(), required=True, metadata={"description": "What the token is narrowed to; empty for nothing."}
+        fields.String(),
+        required=True,
+        metadata={"description": "What the token is narrowed to; empty for nothing."},
     )
     permissions = fields.List(
         fields.String(), required=True, metadata={"description": "What is permitted somewhere."}

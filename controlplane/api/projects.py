@@ -14,7 +14,9 @@ from controlplane.api.idempotency import idempotent
 from controlplane.domain.permission import Permission
 from controlplane.services import projects
 
-blueprint = Blueprint("projects", __name__, url_prefix="/projects", description="The scope of almost everything.")
+blueprint = Blueprint(
+    "projects", __name__, url_prefix="/projects", description="The scope of almost everything."
+)
 
 
 class ProjectSchema(schema.AnswerSchema):

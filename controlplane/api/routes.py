@@ -7,6 +7,7 @@ from flask_smorest import Blueprint
 
 from controlplane.api import (
     approvals,
+    artifacts,
     audit,
     bindings,
     environments,
@@ -15,7 +16,9 @@ from controlplane.api import (
     jobs,
     me,
     projects,
+    registries,
     releases,
+    services,
     targets,
     teams,
     tokens,
@@ -31,6 +34,9 @@ BLUEPRINTS: list[Blueprint] = [
     hosts.blueprint,
     environments.blueprint,
     targets.blueprint,
+    services.blueprint,
+    artifacts.blueprint,
+    registries.blueprint,
     projects.blueprint,
     teams.blueprint,
     users.blueprint,

@@ -90,7 +90,9 @@ def word_filter(description: str) -> fields.String:
 def project_word() -> fields.String:
     """Return the field in which a new resource names its project."""
     return fields.String(
-        required=True, validate=validate.Length(1, 255), metadata={"description": "Id or name.", "example": "shop"}
+        required=True,
+        validate=validate.Length(1, 255),
+        metadata={"description": "Id or name.", "example": "shop"},
     )
 
 

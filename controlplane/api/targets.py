@@ -40,7 +40,9 @@ class TargetStatusSchema(schema.AnswerSchema):
     target_id = schema.text()
     checked_at = schema.time(nullable=True)
     hosts = schema.document("What each host answered, by its name.")
-    drift = fields.List(fields.Raw(), required=True, metadata={"description": "What differs from what was released."})
+    drift = fields.List(
+        fields.Raw(), required=True, metadata={"description": "What differs from what was released."}
+    )
     releases = fields.List(fields.Nested(ReleaseSchema), required=True)
 
 

@@ -25,7 +25,10 @@ def errors_of(given: Mapping[str, Any]) -> dict[str, list[str]]:
         "name": (_is_name, "must be 1 to 63 of a-z, 0-9 and -, and neither begin nor end with -"),
         "address": (_is_address, "must be a host name or an IP address"),
         "port": (_is_port, "must be from 1 to 65535"),
-        "user": (_is_user, "must be a login name: letters, digits, _ . -, not beginning with a digit, - or ."),
+        "user": (
+            _is_user,
+            "must be a login name: letters, digits, _ . -, not beginning with a digit, - or .",
+        ),
         "private_key": (_is_key, "must be a private key without passphrase, in PEM or OpenSSH form"),
         "password": (_is_password, f"must be one line of 1 to {LONGEST_PASSWORD} characters"),
         "become_password": (_is_password, f"must be one line of 1 to {LONGEST_PASSWORD} characters"),

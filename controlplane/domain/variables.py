@@ -52,13 +52,18 @@ def _faults(name: str, rule: object) -> list[str]:
     faults = [f"{key} is no rule" for key in sorted(set(rule) - RULES)]
     if rule.get("type", "string") not in TYPES:
         return [*faults, f"type must be one of {', '.join(TYPES)}"]
-    faults += [f"{key} must be true or false" for key in ("required", "secret") if type(rule.get(key, False)) is not bool]
+    faults += [
+        f"{key} must be true or false"
+        for key in ("required", "secret")
+        if type(rule.get(key, False)) is not bool
+    ]
     if rule.get("enum") is not None and not isinstance(rule["enum"], list):
         faults.append("enum must be a list")
     faults += [
         f"{key} must be a number"
         for key in ("minimum", "maximum")
-        if rule.get(key) is not None and (isinstance(rule[key], bool) or not isinstance(rule[key], int | float))
+        if rule.get(key) is not None
+        and (isinstance(rule[key], bool) or not isinstance(rule[key], int | float))
     ]
     if rule.get("pattern"):
         faults += _pattern_faults(rule["pattern"])
@@ -93,9 +98,9 @@ def check_value(rule: Mapping[str, Any], value: Any) -> list[str]:
         return [f"must have at most {LONGEST_VALUE} characters, none of them NUL"]
     if rule.get("enum") and value not in rule["enum"]:
         faults.append("is not one of the values that are allowed")
-    if rule.get("pattern") and isinstance(value, str):
-        if len(value) > LONGEST_MATCHED or not re.fullmatch(rule["pattern"], value):
-            faults.append("does not match the pattern of its schema")
+    matched = rule.get("pattern") if isinstance(value, str) else None
+    if matched and (len(value) > LONGEST_MATCHED or not re.fullmatch(matched, value)):
+        faults.append("does not match the pattern of its schema")
     if rule.get("minimum") is not None and not isinstance(value, str) and value < rule["minimum"]:
         faults.append(f"must be at least {rule['minimum']}")
     if rule.get("maximum") is not None and not isinstance(value, str) and value > rule["maximum"]:

@@ -65,7 +65,11 @@ def list_(core: Core, actor: Actor, filters: Mapping[str, Any], page: PageReques
         for name in FILTERS:
             if filters.get(name):
                 query = query.where(getattr(Environment, name) == filters[name])
-        sortable = {"name": Environment.name, "stage": Environment.stage, "created_at": Environment.created_at}
+        sortable = {
+            "name": Environment.name,
+            "stage": Environment.stage,
+            "created_at": Environment.created_at,
+        }
         return pages.fetch_page(
             session, query, page, sortable, Environment.id, lambda row: _show(session, row), "name"
         )
@@ -76,9 +80,7 @@ def get(core: Core, actor: Actor, environment_id: str) -> dict[str, Any]:
     with core.database.read() as session:
         environment, project = access.load(session, Environment, environment_id, actor)
         shown = _show(session, environment)
-    access.require(
-        core, actor, Permission.ENVIRONMENT_READ, project, about=("environment", environment_id)
-    )
+    access.require(core, actor, Permission.ENVIRONMENT_READ, project, about=("environment", environment_id))
     return shown
 
 
@@ -143,9 +145,7 @@ def node_ids(session: Session, environment_id: str) -> list[str]:
 def _require_writing(core: Core, actor: Actor, environment_id: str) -> None:
     with core.database.read() as session:
         _, project = access.load(session, Environment, environment_id, actor)
-    access.require(
-        core, actor, Permission.ENVIRONMENT_WRITE, project, about=("environment", environment_id)
-    )
+    access.require(core, actor, Permission.ENVIRONMENT_WRITE, project, about=("environment", environment_id))
 
 
 def _nodes_of(given: Mapping[str, Any], environment: Environment) -> Nodes | None:
@@ -178,7 +178,9 @@ def _set_nodes(session: Session, environment: Environment, nodes: Nodes) -> None
             raise Problem("not_found", f"there is no host {host_id} in this project")
     for target in _targets(session, environment.id):
         if not set(target.host_ids) <= known:
-            raise Problem("resource_in_use", f"target {target.name} releases to a host that would not be a node")
+            raise Problem(
+                "resource_in_use", f"target {target.name} releases to a host that would not be a node"
+            )
     session.execute(sql_delete(EnvironmentNode).where(EnvironmentNode.environment_id == environment.id))
     session.add_all(
         EnvironmentNode(environment_id=environment.id, host_id=host_id, role=role)
@@ -196,7 +198,9 @@ def _targets(session: Session, environment_id: str) -> list[Target]:
 def _refuse_while_used(session: Session, environment: Environment, why: str) -> None:
     names = [target.name for target in _targets(session, environment.id)]
     if names:
-        raise Problem("resource_in_use", f"environment {environment.name} has targets ({', '.join(names)}): {why}")
+        raise Problem(
+            "resource_in_use", f"environment {environment.name} has targets ({', '.join(names)}): {why}"
+        )
 
 
 def _nodes(session: Session, environment_id: str) -> list[dict[str, Any]]:

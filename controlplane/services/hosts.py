@@ -68,7 +68,9 @@ def create(core: Core, actor: Actor, given: Mapping[str, Any]) -> dict[str, Any]
         _set(core, session, host, given)
         session.add(host)
         record.flush(session, f"there is a host named {host.name} in this project already")
-        record.tell(core, session, actor, "resource.created", ("host", host.id), project, **_told(host, given))
+        record.tell(
+            core, session, actor, "resource.created", ("host", host.id), project, **_told(host, given)
+        )
     return _show(host)
 
 
@@ -77,7 +79,9 @@ def list_(core: Core, actor: Actor, filters: Mapping[str, Any], page: PageReques
     query = access.visible(select(Host), actor, Permission.ENVIRONMENT_READ, Host.project_id)
     with core.database.read() as session:
         if filters.get("project_id"):
-            query = query.where(Host.project_id == access.load_project(session, actor, filters["project_id"]).id)
+            query = query.where(
+                Host.project_id == access.load_project(session, actor, filters["project_id"]).id
+            )
         for name in ("name", "host_key_status"):
             if filters.get(name):
                 query = query.where(getattr(Host, name) == filters[name])
@@ -111,7 +115,9 @@ def update(core: Core, actor: Actor, host_id: str, given: Mapping[str, Any]) -> 
             host.host_key_status = "unknown"
         host.version += 1
         record.flush(session, f"there is a host named {host.name} in this project already")
-        record.tell(core, session, actor, "resource.updated", ("host", host.id), project, **_told(host, given))
+        record.tell(
+            core, session, actor, "resource.updated", ("host", host.id), project, **_told(host, given)
+        )
     return _show(host)
 
 
@@ -145,7 +151,11 @@ def fetch_host_key(core: Core, actor: Actor, host_id: str) -> dict[str, Any]:
             raise Problem("conflict", "the host was given another address meanwhile")
         if now.host_key_status != "pinned" or now.host_key_fingerprint != seen.fingerprint:
             lost = now.host_key_fingerprint if now.host_key_status == "pinned" else None
-            now.host_key, now.host_key_fingerprint, now.host_key_status = seen.line, seen.fingerprint, "fetched"
+            now.host_key, now.host_key_fingerprint, now.host_key_status = (
+                seen.line,
+                seen.fingerprint,
+                "fetched",
+            )
             now.version += 1
             detail = {"name": now.name, "fetched": seen.fingerprint} | ({"unpinned": lost} if lost else {})
             record.tell(core, session, actor, "resource.updated", ("host", host_id), project, **detail)
@@ -163,9 +173,13 @@ def confirm_host_key(core: Core, actor: Actor, host_id: str, fingerprint: str) -
     with core.database.write() as session:
         host, project = access.load(session, Host, host_id, actor)
         if host.host_key is None:
-            raise Problem("host_key_unconfirmed", "no key was fetched yet", hint="Fetch the host's key first.")
+            raise Problem(
+                "host_key_unconfirmed", "no key was fetched yet", hint="Fetch the host's key first."
+            )
         if host.host_key_fingerprint != fingerprint:
-            raise Problem("ssh_host_key_mismatch", f"the host showed {host.host_key_fingerprint}; nothing was pinned")
+            raise Problem(
+                "ssh_host_key_mismatch", f"the host showed {host.host_key_fingerprint}; nothing was pinned"
+            )
         if host.host_key_status != "pinned":
             host.host_key_status = "pinned"
             host.version += 1
@@ -231,7 +245,9 @@ def _set(core: Core, session: Session, host: Host, given: Mapping[str, Any]) -> 
     if given.get("jump_host_id"):
         _check_way(session, host)
     if host.private_key_cipher is None and _behind(session, host.id):
-        raise Problem("validation_error", errors={"private_key": ["other hosts are reached through this one with it"]})
+        raise Problem(
+            "validation_error", errors={"private_key": ["other hosts are reached through this one with it"]}
+        )
 
 
 def _check_way(session: Session, host: Host) -> None:
@@ -265,7 +281,9 @@ def _users(session: Session, host_id: str) -> list[str]:
         .join(EnvironmentNode, EnvironmentNode.environment_id == Environment.id)
         .where(EnvironmentNode.host_id == host_id)
     )
-    return [f"environment {name}" for name in environments] + [f"host {name}" for name in _behind(session, host_id)]
+    return [f"environment {name}" for name in environments] + [
+        f"host {name}" for name in _behind(session, host_id)
+    ]
 
 
 def _behind(session: Session, host_id: str) -> list[str]:

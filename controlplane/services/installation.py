@@ -24,7 +24,12 @@ def first_admin(core: Core, name: str) -> dict[str, str] | None:
         source="cli", created_at=now,
     )  # fmt: skip
     binding = Binding(
-        id=new_id("bnd"), subject_type="user", subject_id=user.id, role="admin", scope_type="global", created_at=now
+        id=new_id("bnd"),
+        subject_type="user",
+        subject_id=user.id,
+        role="admin",
+        scope_type="global",
+        created_at=now,
     )
     with core.database.write() as session:
         if session.scalar(select(func.count()).select_from(User)):

@@ -16,12 +16,11 @@ from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
 from controlplane.domain.permission import Actor, Permission, runtime_permission
 from controlplane.domain.release import State
-from controlplane.services import access, jobs, timeline, variables, views
+from controlplane.services import access, catalog, jobs, timeline, variables, views
 from controlplane.services.core import Core
 from controlplane.store import events
 from controlplane.store.tables import Environment, Project, Release, Service, ServiceVersion, Target
 
-STRATEGIES = ("rolling", "blue_green", "canary")
 POLL_SECONDS = 0.05
 
 
@@ -54,11 +53,10 @@ def request(core: Core, actor: Actor, asked: Mapping[str, Any]) -> dict[str, Any
         )  # fmt: skip
     _require_release(core, actor, subject.project, subject.target, "apply")
     strategy = asked.get("strategy") or subject.version.strategy
-    if strategy not in STRATEGIES:
-        raise Problem("validation_error", errors={"strategy": [f"must be one of {', '.join(STRATEGIES)}"]})
     params = asked.get("strategy_params")
     if params is None:
         params = subject.version.strategy_params if strategy == subject.version.strategy else {}
+    catalog.check_strategy(strategy, params)
     plain, secret = resolved
     inputs = {
         "requested": {name: asked.get(name) for name in ("variables", "strategy_params")},

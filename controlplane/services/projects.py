@@ -43,7 +43,9 @@ def create(core: Core, actor: Actor, given: Mapping[str, Any]) -> dict[str, Any]
         _check_team(session, team_id)
         session.add(project)
         record.flush(session, f"there is a project named {project.name} already")
-        record.tell(core, session, actor, "resource.created", ("project", project.id), project, name=project.name)
+        record.tell(
+            core, session, actor, "resource.created", ("project", project.id), project, name=project.name
+        )
     return _show(project)
 
 
@@ -95,7 +97,9 @@ def delete(core: Core, actor: Actor, project_id: str) -> None:
     with core.database.write() as session:
         project = access.load_project(session, actor, project_id)
         name = project.name
-        record.remove(session, project, f"project {name} still has hosts, environments, services or artifacts")
+        record.remove(
+            session, project, f"project {name} still has hosts, environments, services or artifacts"
+        )
         told = bindings.drop_scope(session, "project", project_id)
         detail = {"name": name, "unbound": told}
         record.tell(core, session, actor, "resource.deleted", ("project", project_id), project, **detail)

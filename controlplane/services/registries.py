@@ -76,7 +76,14 @@ def update(core: Core, actor: Actor, registry_id: str, given: Mapping[str, Any])
             row.password_cipher = core.vault.encrypt(given["password"].encode())
         changed = sorted(given)
         record.tell(
-            core, session, actor, "resource.updated", ("registry", row.id), project, server=row.server, changed=changed
+            core,
+            session,
+            actor,
+            "resource.updated",
+            ("registry", row.id),
+            project,
+            server=row.server,
+            changed=changed,
         )
     return _show(row)
 

@@ -55,7 +55,9 @@ def list_(core: Core, actor: Actor, filters: Mapping[str, Any], page: PageReques
     query = access.visible(select(Target), actor, Permission.TARGET_READ, Target.project_id)
     with core.database.read() as session:
         if filters.get("project_id"):
-            query = query.where(Target.project_id == access.load_project(session, actor, filters["project_id"]).id)
+            query = query.where(
+                Target.project_id == access.load_project(session, actor, filters["project_id"]).id
+            )
         for name in ("environment_id", "name"):
             if filters.get(name):
                 query = query.where(getattr(Target, name) == filters[name])
@@ -124,7 +126,9 @@ def _host_ids(session: Session, environment: Environment, wanted: Sequence[str] 
     chosen = nodes if wanted is None else list(dict.fromkeys(wanted))
     for host_id in chosen:
         if host_id not in nodes:
-            raise Problem("not_found", f"there is no host {host_id} among the nodes of environment {environment.name}")
+            raise Problem(
+                "not_found", f"there is no host {host_id} among the nodes of environment {environment.name}"
+            )
     if not chosen:
         raise Problem("insufficient_nodes", "a target needs a host that is a node of its environment")
     return chosen

@@ -123,7 +123,9 @@ def _end(given: Mapping[str, Any], now: datetime) -> datetime | None:
     if seconds and moment:
         raise Problem("validation_error", errors={"expires_at": ["give it or expires_in_seconds, not both"]})
     if moment and not now < moment < now + LONGEST_LIFE:
-        raise Problem("validation_error", errors={"expires_at": ["must be in the future, and within ten years"]})
+        raise Problem(
+            "validation_error", errors={"expires_at": ["must be in the future, and within ten years"]}
+        )
     return now + timedelta(seconds=seconds) if seconds else moment
 
 

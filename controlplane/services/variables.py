@@ -41,7 +41,11 @@ def resolve(
     """
     schema = version.variable_schema
     layers = [
-        {name: value for name, value in _kept(core, session, service.id, scope, scope_id).items() if name in schema}
+        {
+            name: value
+            for name, value in _kept(core, session, service.id, scope, scope_id).items()
+            if name in schema
+        }
         for scope, scope_id in (("target", target.id), ("environment", environment.id))
     ]
     return rules.resolve(schema, request_values, *layers)
