@@ -191,7 +191,7 @@ def _trusted_host(admin: Person, project_id: str, host: Host) -> str:
     )
     seen = admin.post(f"/hosts/{made['id']}/host-key/fetch")
     on_console = host.host_public_key().split()[1]
-    if on_console not in seen["line"].split():
+    if on_console not in seen["host_key"].split():
         raise AssertionError(f"the host shows {seen['line']}, its console {on_console}")
     admin.post(f"/hosts/{made['id']}/host-key/confirm", {"fingerprint": seen["fingerprint"]})
     return str(made["id"])
