@@ -26,7 +26,7 @@ _BY_STATUS = {
 }
 _DOMAINS = {"image_missing": "preflight", "compose_invalid": "preflight", "preview_stale": "policy",
             "target_locked": "policy", "ssh_auth_failed": "auth", "ssh_host_key_mismatch": "auth",
-            "internal_error": "internal"}  # fmt: skip
+            "internal_error": "internal", "cancelled": "cancelled"}  # fmt: skip
 
 
 class ReleaseAction(ActionBase):

@@ -68,7 +68,15 @@ def exclusive(project: str, token: int | None) -> Iterator[Path]:
         lock.truncate()
         json.dump({"pid": os.getpid(), "started": _started(os.getpid()), "fencing_token": token}, lock)
         lock.flush()
-        yield path
+        before = signal.signal(signal.SIGTERM, _on_end)
+        try:
+            yield path
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _on_end(number: int, frame: Any) -> None:
+    raise ReleaseError("cancelled", "the operation was ended on the host", "See who cancelled it, and begin anew.")
 
 
 def cancel(project: str) -> str:
