@@ -20,7 +20,7 @@ _BIGGEST = 2**63 - 1
 class StrictParser(FlaskParser):
     """Refuses unknown members, other content types, and text or numbers that PostgreSQL or JSON cannot carry."""
 
-    DEFAULT_UNKNOWN_BY_LOCATION: ClassVar[dict[str, str | None]] = {
+    DEFAULT_UNKNOWN_BY_LOCATION: ClassVar[dict[str, str | None]] = {  # type: ignore[misc]
         **FlaskParser.DEFAULT_UNKNOWN_BY_LOCATION,
         "json": ma.RAISE,
         "query": ma.RAISE,

@@ -98,14 +98,17 @@ def check_value(rule: Mapping[str, Any], value: Any) -> list[str]:
         return [f"must have at most {LONGEST_VALUE} characters, none of them NUL"]
     if rule.get("enum") and value not in rule["enum"]:
         faults.append("is not one of the values that are allowed")
-    matched = rule.get("pattern") if isinstance(value, str) else None
-    if matched and (len(value) > LONGEST_MATCHED or not re.fullmatch(matched, value)):
+    if isinstance(value, str) and not _fits(rule.get("pattern"), value):
         faults.append("does not match the pattern of its schema")
     if rule.get("minimum") is not None and not isinstance(value, str) and value < rule["minimum"]:
         faults.append(f"must be at least {rule['minimum']}")
     if rule.get("maximum") is not None and not isinstance(value, str) and value > rule["maximum"]:
         faults.append(f"must be at most {rule['maximum']}")
     return faults
+
+
+def _fits(pattern: str | None, value: str) -> bool:
+    return not pattern or (len(value) <= LONGEST_MATCHED and re.fullmatch(pattern, value) is not None)
 
 
 def _article(word: str) -> str:

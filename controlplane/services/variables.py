@@ -19,7 +19,7 @@ from controlplane.services.core import Core
 from controlplane.store import pages
 from controlplane.store.tables import Environment, Project, Service, ServiceVersion, Target, VariableValue
 
-SCOPES = {"environment": Environment, "target": Target}
+SCOPES = ("environment", "target")
 
 
 def resolve(
@@ -128,7 +128,8 @@ def _writable(
     session: Session, actor: Actor, service_id: str, given: Mapping[str, Any]
 ) -> tuple[Service, Project]:
     service, project = access.load(session, Service, service_id, actor)
-    scope = session.get(SCOPES[given["scope_type"]], given["scope_id"])
+    table = Environment if given["scope_type"] == "environment" else Target
+    scope: Environment | Target | None = session.get(table, given["scope_id"])
     if scope is None or scope.project_id != project.id:
         raise Problem("not_found", f"the service's project has no {given['scope_type']} {given['scope_id']}")
     return service, project

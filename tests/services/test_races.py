@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -63,7 +64,7 @@ def test_two_approvers_at_once_one_decides(shop: Installation) -> None:
 def test_a_double_apply_starts_one_job(shop: Installation) -> None:
     for _round in range(ROUNDS):
         release = previewed(shop, "production")
-        calls = [lambda: releases.apply(shop.core, shop.releaser, release["preview_ref"], {})] * 4
+        calls = [partial(releases.apply, shop.core, shop.releaser, release["preview_ref"], {})] * 4
         answers = at_once(*calls)
         assert [type(answer).__name__ for answer in answers].count("dict") == 1, answers
         others = {answer for answer in answers if not isinstance(answer, dict)}
@@ -80,14 +81,11 @@ def test_expiry_against_approval_ends_in_one_of_both(shop: Installation) -> None
         shop.clock.pass_(minutes=29, seconds=59)
         late = shop.clock.now()
 
-        def approve(ticket: str = ticket) -> Any:
-            return approvals.approve(shop.core, approver, ticket)
-
         def expire(late: Any = late) -> Any:
             shop.clock.time = late + (late - late.replace(second=0)) * 2
             return approvals.expire_due(shop.core)
 
-        answers = at_once(approve, expire)
+        answers = at_once(partial(approvals.approve, shop.core, approver, ticket), expire)
         state = releases.get(shop.core, shop.releaser, release["release_id"])["lifecycle_state"]
         assert state in ("approved", "expired"), answers
         assert (answers[1] == 1) == (state == "expired"), answers

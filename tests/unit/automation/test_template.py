@@ -12,9 +12,9 @@ SCHEMA = {"value": {"type": "string"}}
 
 def environment(text: str, value: object, rule: dict | None = None) -> object:
     compose = f"services: {{web: {{image: a, environment: {{X: {text}}}}}}}"
-    return json.loads(template.render(compose, {"value": value}, {"value": rule or {"type": "string"}}))["services"][
-        "web"
-    ]["environment"]["X"]
+    return json.loads(template.render(compose, {"value": value}, {"value": rule or {"type": "string"}}))[
+        "services"
+    ]["web"]["environment"]["X"]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_words_that_yaml_1_1_would_turn_into_something_else(word: str) -> None:
         ("services: {web: !!python/object:os.system {}}", "no YAML"),
         ("a: &a [*a]\nservices: {w: {image: a}}", "aliases"),
         ("a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
-            f"{c}: &{c} [{','.join(['*' + p] * 9)}]\n" for p, c in zip("abcdefgh", "bcdefghi")
+            f"{c}: &{c} [{','.join(['*' + p] * 9)}]\n" for p, c in zip("abcdefgh", "bcdefghi", strict=True)
         ) + "services: {w: {image: a}}", "aliases"),
         ("x" * (template.MOST_BYTES + 1), "larger"),
     ],

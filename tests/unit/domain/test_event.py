@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from controlplane.domain.event import ACTIONS, GENESIS, HASHED, chain_hash
 
-EVENT: dict[str, Any] = {name: None for name in HASHED} | {
+EVENT: dict[str, Any] = dict.fromkeys(HASHED) | {
     "seq": 1,
     "action": "release.applied",
     "detail": {"a": 1},

@@ -63,7 +63,8 @@ def test_values_do_not_run_into_each_other(left: str, right: str) -> None:
 
 def usable(**changed: Any) -> None:
     asked: dict[str, Any] = {
-        "preview_ref": "pvw", "state": "preview", "used_at": None, "expires_at": NOW + timedelta(minutes=30), "now": NOW,
+        "preview_ref": "pvw", "state": "preview", "used_at": None, "expires_at": NOW + timedelta(minutes=30),
+        "now": NOW,
     }  # fmt: skip
     check_usable(**{**asked, **changed})
 
