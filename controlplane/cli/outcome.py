@@ -53,3 +53,9 @@ def of_state(lifecycle_state: str) -> Outcome | None:
     if lifecycle_state in ("failed", "rejected", "expired", "cancelled"):
         return Outcome.RELEASE_FAILED
     return None
+
+
+def of_end(lifecycle_state: str) -> Outcome:
+    """Return the exit code of a release whose stream has ended; a state that is no end is the server's fault."""
+    found = of_state(lifecycle_state)
+    return Outcome.SERVER if found is None else found

@@ -11,7 +11,8 @@ import click
 
 from controlplane.cli import output, preview_text
 from controlplane.cli.command import Session, client_command, pairs
-from controlplane.cli.outcome import Outcome, of_state
+from controlplane.cli.outcome import Outcome, of_end
+from controlplane.cli.resource import find_id
 
 BASE = "/deploy/releases"
 COLUMNS = (
@@ -19,11 +20,8 @@ COLUMNS = (
     "service",
     "service_version",
     "target",
-    "stage",
-    "lifecycle_state",
     "status",
     "created_by_name",
-    "created_at",
 )
 _STRATEGIES = click.Choice(["rolling", "blue_green", "canary"])
 
@@ -54,9 +52,10 @@ def _asked(function: Any) -> Any:
     return function
 
 
-def _body(asked: dict[str, Any]) -> dict[str, Any]:
+def _body(session: Session, asked: dict[str, Any]) -> dict[str, Any]:
+    target = asked["target"]
     body = {
-        "target_id": asked["target"],
+        "target_id": find_id(session.client, "/deploy/targets", target) if target else None,
         "service": asked["service"],
         "version": asked["version"],
         "strategy": asked["strategy"],
@@ -73,7 +72,7 @@ def preview(session: Session, **asked: Any) -> Outcome:
     """Show what a release would change. Nothing is changed by asking."""
     if not asked["target"] or not asked["service"]:
         raise click.UsageError("--target and --service are needed")
-    return _show_preview(session, _previewed(session, f"{BASE}/preview", _body(asked)))
+    return _show_preview(session, _previewed(session, f"{BASE}/preview", _body(session, asked)))
 
 
 @release.command()
@@ -95,14 +94,14 @@ def apply(
     if preview_ref is None:
         if not asked["target"] or not asked["service"]:
             raise click.UsageError("give a PREVIEW_REF, or --target and --service")
-        made = _previewed(session, f"{BASE}/preview", _body(asked))
+        made = _previewed(session, f"{BASE}/preview", _body(session, asked))
         shown = _confirm(session, made, yes)
         if shown is not Outcome.OK:
             return shown
         preview_ref = made["preview"]["preview_ref"]
         document = session.client.post(f"{BASE}/apply", {"preview_ref": preview_ref})
     else:
-        document = session.client.post(f"{BASE}/apply", {"preview_ref": preview_ref, **_body(asked)})
+        document = session.client.post(f"{BASE}/apply", {"preview_ref": preview_ref, **_body(session, asked)})
     return _after(session, document, is_watched, wait_approval)
 
 
@@ -321,4 +320,4 @@ def _watch(session: Session, release_id: str, wait_approval: bool) -> Outcome:
         output.say(f"{document['release_id']} {document['lifecycle_state']}")
         if document["diagnostics_json"]:
             preview_text.diagnostics(document["diagnostics_json"])
-    return of_state(document["lifecycle_state"]) or Outcome.SERVER
+    return of_end(document["lifecycle_state"])
