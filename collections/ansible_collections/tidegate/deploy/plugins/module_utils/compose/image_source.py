@@ -34,4 +34,7 @@ def find(
         return {"digest": None, "image_id": archived, "source": "archive", "present": False}
     asked = f"{registry.repository(reference)}@{digest}" if digest else reference
     digest = registry.resolve(asked, registries)
-    return {"digest": digest, "image_id": resolved.get("image_id"), "source": "registry", "present": False}
+    # What was pulled by digest has no tag on the host.
+    found = engine.inspect_image(f"{registry.repository(reference)}@{digest}")
+    image_id = found["Id"] if found else resolved.get("image_id")
+    return {"digest": digest, "image_id": image_id, "source": "registry", "present": found is not None}
