@@ -21,7 +21,7 @@ ARTIFACTS = Resource(
     "artifact",
     "/artifacts",
     (),
-    ("id", "digest", "size", "media", "references", "project_id"),
+    ("id", "size", "media", "references"),
     filters=(IN_PROJECT,),
     has_name=False,
     actions=("list", "show", "delete"),

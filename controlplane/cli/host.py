@@ -26,7 +26,7 @@ HOSTS = Resource(
         Field("become_password", "secret"),
         Field("jump_host_id", "ref", refers_to="/hosts", option="--jump-host"),
     ),
-    ("id", "name", "address", "port", "user", "host_key_status", "project_id"),
+    ("id", "name", "address", "user", "host_key_status"),
     filters=(IN_PROJECT,),
 )
 

@@ -84,7 +84,7 @@ ENVIRONMENTS = Resource(
         Field("runtime_type", "choice", choices=("compose",), option="--runtime", can_change=False),
         Field("host_ids", "refs", refers_to="/hosts", option="--host", purpose="May be given again."),
     ),
-    ("id", "name", "stage", "runtime_type", "status", "project_id"),
+    ("id", "name", "stage", "runtime_type", "status"),
     filters=(IN_PROJECT,),
 )
 REGISTRIES = Resource(
@@ -96,7 +96,7 @@ REGISTRIES = Resource(
         Field("username", is_required=True),
         Field("password", "secret", is_required=True),
     ),
-    ("id", "server", "username", "project_id"),
+    ("id", "server", "username"),
     filters=(IN_PROJECT,),
 )
 

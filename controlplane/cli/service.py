@@ -21,7 +21,7 @@ SERVICES = Resource(
         NAME,
         Field("runtime_type", "choice", choices=("compose",), option="--runtime", can_change=False),
     ),
-    ("id", "name", "runtime_type", "project_id"),
+    ("id", "name", "runtime_type"),
     filters=(IN_PROJECT,),
 )
 # member of service.yml -> member of the request

@@ -26,7 +26,7 @@ TARGETS = Resource(
             purpose="May be given again.",
         ),
     ),
-    ("id", "name", "environment_id", "runtime_type", "status_at", "project_id"),
+    ("id", "name", "runtime_type", "status_at"),
     filters=(IN_PROJECT,),
 )
 

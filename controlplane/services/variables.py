@@ -128,8 +128,11 @@ def _writable(
     session: Session, actor: Actor, service_id: str, given: Mapping[str, Any]
 ) -> tuple[Service, Project]:
     service, project = access.load(session, Service, service_id, actor)
-    table = Environment if given["scope_type"] == "environment" else Target
-    scope: Environment | Target | None = session.get(table, given["scope_id"])
+    scope: Environment | Target | None
+    if given["scope_type"] == "environment":
+        scope = session.get(Environment, given["scope_id"])
+    else:
+        scope = session.get(Target, given["scope_id"])
     if scope is None or scope.project_id != project.id:
         raise Problem("not_found", f"the service's project has no {given['scope_type']} {given['scope_id']}")
     return service, project

@@ -282,7 +282,7 @@ class Artifact(Base):
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
     digest: Mapped[str] = mapped_column(String(80), index=True)
     size: Mapped[int] = mapped_column(BigInteger)
-    media: Mapped[str] = mapped_column(String(32))
+    media: Mapped[str] = mapped_column(String(128))
     image_ids: Mapped[list[str]] = mapped_column(default=list)
     references: Mapped[list[str]] = mapped_column(default=list)
     created_by: Mapped[str] = mapped_column(String(40))

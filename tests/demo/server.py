@@ -57,6 +57,25 @@ def start(home: Path, address: str, command: str | None = None) -> subprocess.Po
     raise RuntimeError(f"the server did not become ready: {log.read_text(errors='replace')[-3000:]}")
 
 
+def start_worker(home: Path) -> subprocess.Popen[bytes]:
+    """Start a worker beside the server; what is queued meanwhile waits for it."""
+    with (home / "worker.log").open("ab") as opened:
+        return subprocess.Popen(
+            [*command(), "worker", "--home", str(home)],
+            env=_environment(),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=opened,
+            stderr=opened,
+            start_new_session=True,
+        )
+
+
+def command() -> list[str]:
+    """Return the tidegate command of the environment that runs this."""
+    return _tidegate(None)
+
+
 def stop(pid: int) -> None:
     """End a server by its process id, with what it started, and wait until it is gone."""
     until = time.monotonic() + STOP_SECONDS

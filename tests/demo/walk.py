@@ -73,6 +73,8 @@ class Walked:
     requester: Person
     approver: Person
     project_id: str
+    url: str
+    admin_token: str
     targets: dict[str, str]
     releases: dict[str, dict[str, Any]] = field(default_factory=dict)
     timelines: dict[str, list[str]] = field(default_factory=dict)
@@ -159,7 +161,7 @@ def _prepare(
             },
         )
     tell.fact("service `shop` with versions 1, 2, 3; their image archives are kept by digest")
-    return Walked(requester, approver, project_id, targets)
+    return Walked(requester, approver, project_id, url, admin.token, targets)
 
 
 def _person(url: str, admin: Person, name: str, role: str, project_id: str) -> Person:

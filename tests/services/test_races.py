@@ -48,8 +48,8 @@ def test_two_approvers_at_once_one_decides(shop: Installation) -> None:
         ticket = releases.apply(shop.core, shop.releaser, release["preview_ref"], {})["approval_ticket"]
         one, two = shop.approver, shop.actor("second-approver", "approver")
         answers = at_once(
-            lambda: approvals.approve(shop.core, one, ticket),
-            lambda: approvals.reject(shop.core, two, ticket, "no"),
+            partial(approvals.approve, shop.core, one, ticket),
+            partial(approvals.reject, shop.core, two, ticket, "no"),
         )
         assert sorted(type(answer).__name__ for answer in answers) == ["dict", "str"], answers
         assert "ticket_decided" in answers

@@ -82,7 +82,7 @@ def test_foreign_and_altered_ciphertext_is_refused(key_file: Path, tmp_path: Pat
         (encoded(bytes(32)), "guessable"),
         (encoded(bytes(range(32))), "guessable"),
         (encoded(b"change-me-change-me-change-me-32"), "guessable"),
-        (encoded(os.urandom(16)), "16 bytes"),
+        (encoded(bytes.fromhex("a37c5d0e91f24b8866d01fe25c3b9a74")), "16 bytes"),
         (b"changeme\n", "bytes"),
         (b"not base64!\n", "not a base64 key"),
         (b"cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=\n", "published"),

@@ -223,7 +223,7 @@ def upgrade() -> None:
         sa.Column("project_id", sa.String(length=40), nullable=False),
         sa.Column("digest", sa.String(length=80), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
-        sa.Column("media", sa.String(length=32), nullable=False),
+        sa.Column("media", sa.String(length=128), nullable=False),
         sa.Column("image_ids", sa.JSON(), nullable=False),
         sa.Column("references", sa.JSON(), nullable=False),
         sa.Column("created_by", sa.String(length=40), nullable=False),
