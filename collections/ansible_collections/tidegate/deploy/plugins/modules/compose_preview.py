@@ -41,6 +41,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+summary:
+  description: What would change, as lines for people.
+  returned: on success
+  type: list
+  elements: str
 tidegate:
   description: The preview, C(tidegate.preview/v1); the rendered project is only in the result file.
   returned: always

@@ -47,6 +47,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+summary:
+  description: What was done and what runs, as lines for people.
+  returned: on success
+  type: list
+  elements: str
 tidegate:
   description:
     - Steps C(images_present), C(project_written), C(project_up) and what runs, C(tidegate.step/v1); and C(health),

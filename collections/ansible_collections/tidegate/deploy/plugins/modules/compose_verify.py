@@ -37,6 +37,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+summary:
+  description: What was done and what runs, as lines for people.
+  returned: on success
+  type: list
+  elements: str
 tidegate:
   description: Step C(health), and diagnostics on failure, C(tidegate.step/v1).
   returned: always

@@ -12,7 +12,12 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.tidegate.deploy.plugins.module_utils.compose import comparison, fingerprint, health
+from ansible_collections.tidegate.deploy.plugins.module_utils.compose import (
+    comparison,
+    fingerprint,
+    health,
+    summary,
+)
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import spec as release_spec
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose.errors import ReleaseError
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
@@ -102,7 +107,8 @@ class ReleaseAction(ActionBase):
             first = blocking[0]
             return self._failed(first["code"], first["message"], first["hint"], [])
         self._keep({**result, "rendered": text} if whole else result)
-        return {"changed": False, "tidegate": comparison.redacted(result, self._hidden)}
+        result = comparison.redacted(result, self._hidden)
+        return {"changed": False, "tidegate": result, "summary": summary.of_preview(result)}
 
     def _conclude(
         self, document: dict[str, Any], references: dict[str, str], facts: dict[str, Any]
@@ -156,6 +162,7 @@ class ReleaseAction(ActionBase):
         payload = {name: self._spec[name] for name in wanted if self._spec.get(name) is not None}
         payload |= {"rendered": text, "images": images, "registries": self._spec.get("registries") or []}
         payload |= {"archived": release_spec.archive_ids(self._spec), "tell_health": True}
+        payload["unpreviewed"] = not self._spec.get("rendered") and not resolved
         if self._task.args.get("compare") and self._spec.get("compare_fingerprint"):
             payload["fingerprint"] = (self._spec.get("fingerprints") or {}).get(
                 self._host
@@ -231,7 +238,7 @@ class ReleaseAction(ActionBase):
         )
         self._keep(result)
         more = {name: answer[name] for name in ("missing", "verified") if answer.get(name)}
-        return {"changed": result["changed"], "tidegate": result, **more}
+        return {"changed": result["changed"], "tidegate": result, "summary": summary.of_steps(result), **more}
 
     def _failed(
         self,

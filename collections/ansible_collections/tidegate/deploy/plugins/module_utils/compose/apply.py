@@ -75,6 +75,7 @@ def release(payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode:
     with operation.exclusive(project, payload.get("fencing_token")) as folder:
         before, known = engine.inspect_project(project), operation.read_release(project)
         _require_as_previewed(payload, before, known)
+        _require_fit(payload)
         missing = _resolve(payload)
         if missing:
             return {"changed": False, "missing": missing}
@@ -119,6 +120,17 @@ def _require_as_previewed(
         raise ReleaseError(
             "preview_stale", "the host changed since the preview", "Preview again.", parts=parts
         )
+
+
+def _require_fit(payload: Mapping[str, Any]) -> None:
+    """What no preview has looked at is looked at now; raises ReleaseError for the first thing in the way."""
+    if not payload.get("unpreviewed"):
+        return
+    archived = payload.get("archived") or {}
+    asked = {image["reference"]: archived.get(image["reference"]) for image in payload["images"].values()}
+    for check in observe.observe({**payload, "images": asked})["checks"]:
+        if check["level"] == "blocking":
+            raise ReleaseError(check["code"], check["message"], check["hint"])
 
 
 def _resolve(payload: Mapping[str, Any]) -> list[str]:

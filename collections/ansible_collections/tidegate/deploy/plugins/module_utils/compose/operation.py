@@ -76,7 +76,9 @@ def exclusive(project: str, token: int | None) -> Iterator[Path]:
 
 
 def _on_end(number: int, frame: Any) -> None:
-    raise ReleaseError("cancelled", "the operation was ended on the host", "See who cancelled it, and begin anew.")
+    raise ReleaseError(
+        "cancelled", "the operation was ended on the host", "See who cancelled it, and begin anew."
+    )
 
 
 def cancel(project: str) -> str:
