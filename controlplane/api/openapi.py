@@ -12,6 +12,9 @@ from flask import Flask, Response
 from flask_smorest import Api
 
 from controlplane.api.auth import public
+from controlplane.domain.errors import ERRORS
+from controlplane.domain.event import ACTIONS
+from controlplane.domain.release import STATUSES, TRANSITIONS, State
 
 _PAGE_FILES = {"docs.html": "text/html", "docs.js": "text/javascript", "docs.css": "text/css"}
 # The page may load what this server ships, and nothing else.
@@ -36,12 +39,30 @@ def spec_options(version: str) -> dict[str, Any]:
     }
 
 
+def reference() -> dict[str, Any]:
+    """Return the lifecycle, the error keys and the events from the tables that the code itself goes by."""
+    return {
+        "x-tidegate-lifecycle": {
+            str(state): {
+                "statuses": list(STATUSES[state]),
+                "leaves_to": {str(goal): why for goal, why in TRANSITIONS[state].items()},
+            }
+            for state in State
+        },
+        "x-tidegate-errors": {
+            key: {"status": kind.status, "title": kind.title, "hint": kind.hint}
+            for key, kind in ERRORS.items()
+        },
+        "x-tidegate-events": sorted(ACTIONS),
+    }
+
+
 def init_app(app: Flask, api: Api, prefix: str) -> None:
     """Serve the document and the page below the API's prefix."""
 
     @cache
     def document() -> bytes:
-        return json.dumps(api.spec.to_dict(), indent=1).encode()
+        return json.dumps({**api.spec.to_dict(), **reference()}, indent=1).encode()
 
     @public
     def openapi_document() -> Response:

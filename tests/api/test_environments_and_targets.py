@@ -23,7 +23,13 @@ def shop(people: People) -> str:
 
 def host(admin: Caller, project: str, name: str) -> str:
     """Make a host."""
-    made = {"project_id": project, "name": name, "address": "192.0.2.1", "user": "deploy", "password": "secret-word"}
+    made = {
+        "project_id": project,
+        "name": name,
+        "address": "192.0.2.1",
+        "user": "deploy",
+        "password": "secret-word",
+    }
     return str(admin.post("/hosts", made).json["id"])
 
 
@@ -46,7 +52,9 @@ def nodes(admin: Caller, environment_id: str, *wanted: dict[str, Any]) -> Any:
 
 def test_nodes_are_hosts_with_a_role_of_the_runtime(admin: Caller, shop: str) -> None:
     one, two = host(admin, shop, "web-1"), host(admin, shop, "web-2")
-    made = environment(admin, shop, nodes=[{"host_id": one, "role": "compose_manager"}, {"host_id": two}]).json
+    made = environment(
+        admin, shop, nodes=[{"host_id": one, "role": "compose_manager"}, {"host_id": two}]
+    ).json
     assert [(node["name"], node["role"]) for node in made["nodes"]] == [
         ("web-1", "compose_manager"), ("web-2", "compose_worker")
     ]  # fmt: skip
@@ -65,7 +73,9 @@ def test_nodes_are_hosts_with_a_role_of_the_runtime(admin: Caller, shop: str) ->
 )
 def test_a_role_of_another_runtime_is_refused(admin: Caller, shop: str, runtime: str, role: str) -> None:
     wanted = [{"host_id": host(admin, shop, "web-1"), "role": role}]
-    assert environment(admin, shop, runtime_type=runtime, nodes=wanted).json["error_key"] == "node_role_invalid"
+    assert (
+        environment(admin, shop, runtime_type=runtime, nodes=wanted).json["error_key"] == "node_role_invalid"
+    )
     assert admin.get("/environments").json["items"] == []
     made = environment(admin, shop, runtime_type=runtime).json["id"]
     assert nodes(admin, made, *wanted).json["error_key"] == "node_role_invalid"
@@ -79,7 +89,9 @@ def test_a_role_of_another_runtime_is_refused(admin: Caller, shop: str, runtime:
         {"nodes": [], "host_ids": []},
     ],
 )  # fmt: skip
-def test_what_is_wrong_with_an_environment_is_refused(admin: Caller, shop: str, wrong: dict[str, Any]) -> None:
+def test_what_is_wrong_with_an_environment_is_refused(
+    admin: Caller, shop: str, wrong: dict[str, Any]
+) -> None:
     answer = admin.post("/environments", {"project_id": shop, "name": "one", "stage": "staging", **wrong})
     assert (answer.status_code, answer.json["error_key"]) == (422, "validation_error"), answer.json
 
@@ -100,8 +112,13 @@ def test_a_target_is_all_nodes_unless_some_are_named(admin: Caller, shop: str) -
     assert (some["host_ids"], some["runtime_type"], some["project_id"]) == ([two], "compose", shop)
     assert target(admin, shop, where, "some").json["error_key"] == "conflict"
     assert admin.patch(f"/deploy/targets/{some['id']}", {"host_ids": [one, one]}).json["host_ids"] == [one]
-    assert admin.patch(f"/deploy/targets/{some['id']}", {"host_ids": []}).json["error_key"] == "insufficient_nodes"
-    assert admin.patch(f"/deploy/targets/{some['id']}", {"name": "shop-staging"}).json["error_key"] == "conflict"
+    assert (
+        admin.patch(f"/deploy/targets/{some['id']}", {"host_ids": []}).json["error_key"]
+        == "insufficient_nodes"
+    )
+    assert (
+        admin.patch(f"/deploy/targets/{some['id']}", {"name": "shop-staging"}).json["error_key"] == "conflict"
+    )
     found = admin.get("/deploy/targets", environment_id=where, project_id="shop").json["items"]
     assert [item["name"] for item in found] == ["shop-staging", "some"]
 
@@ -109,7 +126,10 @@ def test_a_target_is_all_nodes_unless_some_are_named(admin: Caller, shop: str) -
 def test_a_target_has_only_nodes_of_its_environment(admin: Caller, people: People, shop: str) -> None:
     bank = people.project("bank")
     inside, beside = host(admin, shop, "web-1"), host(admin, shop, "web-2")
-    where, empty = environment(admin, shop, host_ids=[inside]).json["id"], environment(admin, shop, "empty").json["id"]
+    where, empty = (
+        environment(admin, shop, host_ids=[inside]).json["id"],
+        environment(admin, shop, "empty").json["id"],
+    )
     foreign = environment(admin, bank, host_ids=[host(admin, bank, "web-1")]).json["id"]
     assert target(admin, shop, empty).json["error_key"] == "insufficient_nodes"
     assert target(admin, shop, where, host_ids=[]).json["error_key"] == "insufficient_nodes"
@@ -127,13 +147,18 @@ def test_what_a_target_uses_is_not_taken_away(core: Core, admin: Caller, shop: s
     assert nodes(admin, where, {"host_id": two}).json["error_key"] == "resource_in_use"
     assert nodes(admin, where, {"host_id": one}).status_code == 200
     assert admin.delete(f"/environments/{where}").json["error_key"] == "resource_in_use"
-    assert admin.patch(f"/environments/{where}", {"stage": "development"}).json["error_key"] == "resource_in_use"
+    assert (
+        admin.patch(f"/environments/{where}", {"stage": "development"}).json["error_key"] == "resource_in_use"
+    )
     assert admin.patch(f"/environments/{where}", {"name": "renamed"}).json["name"] == "renamed"
     assert admin.delete(f"/deploy/targets/{made}").status_code == 204
     assert admin.patch(f"/environments/{where}", {"stage": "development"}).json["stage"] == "development"
     assert admin.delete(f"/environments/{where}").status_code == 204
     with core.database.read() as session:
-        told = [(event.action, event.resource_type) for event in session.scalars(select(Event).order_by(Event.seq))]
+        told = [
+            (event.action, event.resource_type)
+            for event in session.scalars(select(Event).order_by(Event.seq))
+        ]
     assert told[-2:] == [("resource.updated", "environment"), ("resource.deleted", "environment")]
     assert ("resource.deleted", "target") in told
 
@@ -143,7 +168,9 @@ def test_variables_go_with_what_they_were_for(core: Core, admin: Caller, shop: s
     made = target(admin, shop, where).json["id"]
     now, service_id = core.clock.now(), new_id("svc")
     with core.database.write() as session:
-        session.add(Service(id=service_id, project_id=shop, name="shop", runtime_type="compose", created_at=now))
+        session.add(
+            Service(id=service_id, project_id=shop, name="shop", runtime_type="compose", created_at=now)
+        )
         session.flush()
         for scope_type, scope_id in (("target", made), ("environment", where)):
             session.add(
@@ -192,7 +219,11 @@ def test_a_viewer_reads_and_changes_nothing(admin: Caller, people: People, shop:
     where = environment(admin, shop, host_ids=[host(admin, shop, "web-1")]).json["id"]
     made = target(admin, shop, where).json["id"]
     viewer = people.add("viewer", "viewer", project=shop)
-    assert viewer.get(f"/environments/{where}").status_code == viewer.get(f"/deploy/targets/{made}").status_code == 200
+    assert (
+        viewer.get(f"/environments/{where}").status_code
+        == viewer.get(f"/deploy/targets/{made}").status_code
+        == 200
+    )
     asked = [
         environment(viewer, shop, "x"), viewer.patch(f"/environments/{where}", {"name": "x"}), nodes(viewer, where),
         viewer.delete(f"/environments/{where}"), target(viewer, shop, where, "x"),

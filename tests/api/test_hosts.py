@@ -116,7 +116,11 @@ def test_secrets_go_in_and_never_come_out(core: Core, admin: Caller, shop: str) 
         True, True, True
     )  # fmt: skip
     with core.database.read() as session:
-        rows = [str(row) for table in ("hosts", "events") for row in session.execute(text(f"SELECT * FROM {table}"))]
+        rows = [
+            str(row)
+            for table in ("hosts", "events")
+            for row in session.execute(text(f"SELECT * FROM {table}"))
+        ]
         assert CANARY not in "".join(rows) and secret_line not in "".join(rows)
         cipher = session.get_one(Host, host_id).password_cipher
     assert cipher and core.vault.decrypt(cipher).decode() == CANARY + "-3"
@@ -191,14 +195,17 @@ def test_a_key_is_used_only_once_its_fingerprint_was_confirmed(
     assert (machine.asked[-1].host_key, machine.asked[-1].password) == (machine.key.line, CANARY)
     with core.database.read() as session:
         told = session.scalars(select(Event).where(Event.action == "resource.host_key_pinned")).all()
-    assert [(event.resource_id, event.detail["fingerprint"]) for event in told] == [(host_id, seen["fingerprint"])]
+    assert [(event.resource_id, event.detail["fingerprint"]) for event in told] == [
+        (host_id, seen["fingerprint"])
+    ]
 
 
 def pin(admin: Caller, host_id: str) -> None:
     """Fetch and confirm."""
     seen = admin.post(f"/hosts/{host_id}/host-key/fetch").json
     assert (
-        admin.post(f"/hosts/{host_id}/host-key/confirm", {"fingerprint": seen["fingerprint"]}).status_code == 200
+        admin.post(f"/hosts/{host_id}/host-key/confirm", {"fingerprint": seen["fingerprint"]}).status_code
+        == 200
     )
 
 
@@ -223,15 +230,22 @@ def test_another_key_on_a_pinned_host_is_not_trusted(admin: Caller, shop: str, m
     assert admin.post(f"/hosts/{host_id}/check").json["error_key"] == "host_key_unconfirmed"
 
 
-def test_a_host_behind_another_is_reached_through_its_pinned_key(core: Core, admin: Caller, shop: str) -> None:
-    gate = admin.post("/hosts", body(shop, name="gate", address="192.0.2.1", private_key=private_key())).json["id"]
+def test_a_host_behind_another_is_reached_through_its_pinned_key(
+    core: Core, admin: Caller, shop: str
+) -> None:
+    gate = admin.post("/hosts", body(shop, name="gate", address="192.0.2.1", private_key=private_key())).json[
+        "id"
+    ]
     inner = admin.post("/hosts", body(shop, jump_host_id=gate)).json["id"]
     assert admin.post(f"/hosts/{inner}/host-key/fetch").json["error_key"] == "host_key_unconfirmed"
     pin(admin, gate)
     pin(admin, inner)
     with core.database.read() as session:
         way = hosts.run_access(core, session, session.get_one(Host, inner))
-    assert way.jump is not None and (way.jump.address, way.jump.private_key is not None) == ("192.0.2.1", True)
+    assert way.jump is not None and (way.jump.address, way.jump.private_key is not None) == (
+        "192.0.2.1",
+        True,
+    )
     assert admin.delete(f"/hosts/{gate}").json["error_key"] == "resource_in_use"
     assert admin.patch(f"/hosts/{gate}", {"private_key": None}).status_code == 422
 
@@ -279,7 +293,12 @@ def test_where_a_secret_is_sent_is_changed_only_by_those_who_may_set_it(
     narrow = people.add(
         "narrow", "operator", project=shop, scopes=["deploy:environment:write", "deploy:environment:read"]
     )
-    for change in ({"password": "another-one"}, {"address": "192.0.2.66"}, {"user": "x"}, {"jump_host_id": None}):
+    for change in (
+        {"password": "another-one"},
+        {"address": "192.0.2.66"},
+        {"user": "x"},
+        {"jump_host_id": None},
+    ):
         answer = narrow.patch(f"/hosts/{host_id}", change)
         assert (answer.status_code, answer.json["permission"]) == (403, "deploy:credential:write")
     assert narrow.patch(f"/hosts/{host_id}", {"name": "web-2"}).status_code == 200

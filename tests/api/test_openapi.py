@@ -7,6 +7,8 @@ from typing import Any
 
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from controlplane.domain.release import State
+
 
 def test_the_document_is_valid_openapi_31(anonymous: Any) -> None:
     document = anonymous.get("/api/v1/openapi.json").json
@@ -30,3 +32,10 @@ def test_what_creates_or_decides_takes_an_idempotency_key(anonymous: Any) -> Non
     for path in ("/preview", "/apply", "/{release_id}/rollback", "/{release_id}/approve"):
         parameters = paths[f"/api/v1/deploy/releases{path}"]["post"]["parameters"]
         assert "Idempotency-Key" in [parameter["name"] for parameter in parameters]
+
+
+def test_lifecycle_and_errors_are_told_from_the_tables_of_the_code(anonymous: Any) -> None:
+    document = anonymous.get("/api/v1/openapi.json").get_json()
+    assert set(document["x-tidegate-lifecycle"]) == set(State)
+    assert "applying" in document["x-tidegate-lifecycle"]["approved"]["leaves_to"]
+    assert document["x-tidegate-errors"]["preview_stale"]["status"] == 409

@@ -65,6 +65,24 @@ function operation(root, path, method, described, shared) {
     body);
 }
 
+function tableOf(title, rows) {
+  const made = rows.map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, cell))));
+  return element("section", {}, element("h2", {}, title), element("table", {}, ...made));
+}
+
+function lifecycle(root) {
+  const rows = Object.entries(root["x-tidegate-lifecycle"] || {}).map(([state, row]) => [
+    element("code", {}, state), row.statuses.join(", "),
+    Object.entries(row.leaves_to).map(([goal, why]) => `${goal}: ${why}`).join("; ") || "an end"]);
+  return tableOf("The lifecycle of a release", rows);
+}
+
+function errors(root) {
+  const rows = Object.entries(root["x-tidegate-errors"] || {}).map(([key, row]) => [
+    element("code", {}, key), String(row.status), `${row.title}. ${row.hint}`]);
+  return tableOf("Error keys", rows);
+}
+
 function show(root) {
   document.getElementById("about").textContent = root.info.description || "";
   const groups = new Map();
@@ -76,7 +94,7 @@ function show(root) {
     }
   }
   const sections = [...groups].map(([tag, list]) => element("section", {}, element("h2", {}, tag), ...list));
-  document.getElementById("operations").replaceChildren(...sections);
+  document.getElementById("operations").replaceChildren(...sections, lifecycle(root), errors(root));
 }
 
 document.getElementById("find").addEventListener("input", (event) => {
