@@ -10,6 +10,9 @@ from pathlib import Path
 import controlplane
 
 _PACKAGE = Path(controlplane.__file__).resolve().parent
+# All that a playbook gets of the worker's environment: the rest (a database's password, other Ansible settings,
+# an ssh agent) is none of its business.
+_PASSED_ON = ("HOME", "USER", "LOGNAME", "SHELL", "TZ", "TMPDIR")
 
 
 def automation_home() -> Path:
@@ -21,7 +24,7 @@ def automation_home() -> Path:
         FileNotFoundError: none of them has playbooks.
     """
     named = os.environ.get("TIDEGATE_AUTOMATION_HOME")
-    places = [Path(named)] if named else [_PACKAGE.parent, _PACKAGE / "_automation"]
+    places = [Path(named).absolute()] if named else [_PACKAGE.parent, _PACKAGE / "_automation"]
     for place in places:
         if (place / "playbooks" / "release_apply.yml").is_file():
             return place
@@ -29,15 +32,18 @@ def automation_home() -> Path:
 
 
 def environment(home: Path, private: Path) -> dict[str, str]:
-    """Return what Ansible needs in its environment to use `home`, with its own files kept in `private`."""
+    """Return the whole environment, but for secrets, in which Ansible uses `home` and keeps its files in `private`."""
     binaries = str(Path(sys.executable).parent)
     return {
+        **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
         "PATH": os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)]),
+        # Ansible starts under UTF-8 only.
+        "LC_ALL": "C.UTF-8",
         "ANSIBLE_CONFIG": str(home / "ansible.cfg"),
         "ANSIBLE_COLLECTIONS_PATH": str(home / "collections"),
         "ANSIBLE_ROLES_PATH": str(home / "roles"),
+        "ANSIBLE_HOME": str(private / "ansible"),
         "ANSIBLE_LOCAL_TEMP": str(private / "tmp"),
-        # A connection that outlives the run could be used by the next one under another credential.
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(private / "cp"),
         "ANSIBLE_HOST_KEY_CHECKING": "True",
         "ANSIBLE_NOCOLOR": "1",

@@ -12,6 +12,11 @@ from typing import Any
 _LENGTH = struct.Struct("!I")
 
 
+def encode(message: Any) -> bytes:
+    """Return the text of a message. Lone surrogates, which undecodable output becomes, turn into question marks."""
+    return json.dumps(message, ensure_ascii=False).encode("utf-8", "replace")
+
+
 class Channel:
     """One end. Any thread may send; one thread receives."""
 
@@ -26,13 +31,15 @@ class Channel:
         Raises:
             OSError: the other end is gone.
         """
-        # Lone surrogates are what undecodable output becomes; escaped they pass, and become marks when read.
-        text = json.dumps(message).encode("ascii")
+        self.send_text(encode(message))
+
+    def send_text(self, text: bytes) -> None:
+        """Send what `encode` made."""
         with self._sending:
             self.socket.sendall(_LENGTH.pack(len(text)) + text)
 
     def receive(self, timeout: float | None = None) -> Any:
-        """Return the next message. A timeout loses nothing of a message that has come half way.
+        """Return the next message. A timeout (seconds) loses nothing of a message that has come half way.
 
         Raises:
             TimeoutError: none came in time.
@@ -44,7 +51,7 @@ class Channel:
         self._fill(_LENGTH.size + size)
         text = bytes(self._buffer[_LENGTH.size : _LENGTH.size + size])
         del self._buffer[: _LENGTH.size + size]
-        return _clean(json.loads(text))
+        return json.loads(text)
 
     def _fill(self, size: int) -> None:
         while len(self._buffer) < size:
@@ -59,13 +66,3 @@ class Channel:
     def close(self) -> None:
         """Close this end; the other end sees it."""
         self.socket.close()
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, list):
-        return [_clean(each) for each in value]
-    if isinstance(value, dict):
-        return {_clean(name): _clean(each) for name, each in value.items()}
-    return value

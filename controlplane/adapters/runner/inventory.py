@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from controlplane.ports.runner import RunHost
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _ADDRESS = re.compile(r"[A-Za-z0-9:][A-Za-z0-9:.%_-]{0,252}")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]{0,63}")
+_HOST_KEY = re.compile(r"((?:ssh|ecdsa|sk)-[a-z0-9@.-]+) +(AAAA[A-Za-z0-9+/]*=*)(?:\s.*)?", re.DOTALL)
 
 
 @dataclass
@@ -35,77 +36,89 @@ def build(hosts: Sequence[RunHost], group: str, folder: str) -> RunInventory:
         Problem: `validation_error` for a name, address or user that Ansible or ssh could take for something
             else, `host_key_unconfirmed` for a host without a pinned key.
     """
-    inventory = RunInventory({})
-    known: list[str] = []
-    variables = {
-        host.name: _host(host, number, folder, inventory, known) for number, host in enumerate(hosts)
-    }
+    inventory = RunInventory({}, {"known_hosts": ""})
+    variables: dict[str, dict[str, Any]] = {}
+    for number, host in enumerate(hosts):
+        if not _NAME.fullmatch(host.name) or host.name in variables:
+            raise Problem("validation_error", f"{host.name!r} cannot be the name of a host")
+        variables[host.name] = _host(host, number, folder, inventory)
     inventory.document = {"all": {"children": {group: {"hosts": variables}}}}
-    inventory.files["known_hosts"] = "".join(f"{line}\n" for line in dict.fromkeys(known))
     return inventory
 
 
-def _host(
-    host: RunHost, number: int, folder: str, inventory: RunInventory, known: list[str]
-) -> Mapping[str, Any]:
-    if not _NAME.fullmatch(host.name):
-        raise Problem("validation_error", f"{host.name!r} cannot be the name of a host")
+def _host(host: RunHost, number: int, folder: str, inventory: RunInventory) -> dict[str, Any]:
     access = host.access
     _check(access)
-    known.append(known_host(access))
+    alias = f"{number}.{host.name.lower()}"
+    inventory.files["known_hosts"] += known_host(alias, access)
+    options = _options(folder, alias)
     variables: dict[str, Any] = {
         "ansible_host": access.address,
         "ansible_port": access.port,
         "ansible_user": access.user,
         "ansible_become": host.become,
-        "ansible_ssh_common_args": _options(folder),
+        # Ansible's own name for it is made of address, port and user: behind two jump hosts these may be the same.
+        "ansible_control_path": f"{folder}/cp/{number}",
     }
     if access.private_key:
         variables["ansible_ssh_private_key_file"] = _key_file(access, f"key_{number}", folder, inventory)
+    else:
+        # Without it ssh would try the keys that lie in the worker's home.
+        options.append("PubkeyAuthentication=no")
     if access.password:
-        variables["ansible_password"] = _from_environment(
-            inventory, f"TIDEGATE_SSH_PASSWORD_{number}", access.password
-        )
+        variables["ansible_password"] = _secret(inventory, f"TIDEGATE_SSH_PASSWORD_{number}", access.password)
     if host.become_password:
-        variables["ansible_become_password"] = _from_environment(
-            inventory, f"TIDEGATE_BECOME_PASSWORD_{number}", host.become_password
-        )
+        name = f"TIDEGATE_BECOME_PASSWORD_{number}"
+        variables["ansible_become_password"] = _secret(inventory, name, host.become_password)
     if access.jump is not None:
-        proxy = _proxy(access.jump, number, folder, inventory, known)
-        variables["ansible_ssh_common_args"] += f" -o ProxyCommand={shlex.quote(proxy)}"
+        options.append(f"ProxyCommand={_proxy(access.jump, number, f'{alias}.jump', folder, inventory)}")
+    variables["ansible_ssh_common_args"] = shlex.join(_arguments(options))
     return variables
 
 
-def known_host(access: SshAccess) -> str:
-    """Return the known_hosts line of a host (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT)."""
+def known_host(alias: str, access: SshAccess) -> str:
+    """Return a host's line for known_hosts (sshd(8)). Under an alias the key is good for this host of the run only.
+
+    Raises:
+        Problem: `host_key_unconfirmed` without a key, `validation_error` for one that is none.
+    """
     if not access.host_key:
         raise Problem("host_key_unconfirmed", f"the key of {access.address} was not confirmed")
-    kind, key = access.host_key.split()[:2]
-    name = access.address if access.port == 22 else f"[{access.address}]:{access.port}"
-    return f"{name} {kind} {key}"
+    found = _HOST_KEY.fullmatch(access.host_key.strip())
+    if found is None:
+        raise Problem("validation_error", f"what is pinned for {access.address} is no public key")
+    return f"{alias} {found[1]} {found[2]}\n"
 
 
-def _proxy(jump: SshAccess, number: int, folder: str, inventory: RunInventory, known: list[str]) -> str:
+def _proxy(jump: SshAccess, number: int, alias: str, folder: str, inventory: RunInventory) -> str:
     _check(jump)
     if jump.jump is not None:
         raise Problem("validation_error", "a jump host cannot be behind another one")
     if not jump.private_key:
         raise Problem("validation_error", f"the jump host {jump.address} needs a private key, not a password")
-    known.append(known_host(jump))
+    inventory.files["known_hosts"] += known_host(alias, jump)
     key = _key_file(jump, f"jump_key_{number}", folder, inventory)
-    command = ["ssh", "-F", "/dev/null", "-i", key, "-p", str(jump.port), "-l", jump.user]
-    return f"{shlex.join(command)} {_options(folder)} -o BatchMode=yes -W %h:%p {shlex.quote(jump.address)}"
+    options = _arguments([*_options(folder, alias), "BatchMode=yes"])
+    # ssh itself replaces %h and %p, whose characters were checked; a % of ours has to be doubled.
+    way = ["ssh", *options, "-i", key, "-p", str(jump.port), "-l", jump.user]
+    return shlex.join(way) + " -W [%h]:%p " + shlex.quote(jump.address).replace("%", "%%")
 
 
-def _options(folder: str) -> str:
-    options = (
+def _options(folder: str, alias: str) -> list[str]:
+    return [
         f"UserKnownHostsFile={folder}/known_hosts",
         "GlobalKnownHostsFile=/dev/null",
+        f"HostKeyAlias={alias}",
         "StrictHostKeyChecking=yes",
         "IdentitiesOnly=yes",
+        "IdentityAgent=none",
         "ConnectTimeout=10",
-    )
-    return " ".join(f"-o {shlex.quote(option)}" for option in options)
+    ]
+
+
+def _arguments(options: Sequence[str]) -> list[str]:
+    # What a person wrote into ~/.ssh/config on this machine is not part of the release.
+    return ["-F", "/dev/null", *(part for option in options for part in ("-o", option))]
 
 
 def _key_file(access: SshAccess, name: str, folder: str, inventory: RunInventory) -> str:
@@ -114,7 +127,7 @@ def _key_file(access: SshAccess, name: str, folder: str, inventory: RunInventory
     return f"{folder}/{name}"
 
 
-def _from_environment(inventory: RunInventory, name: str, secret: str) -> str:
+def _secret(inventory: RunInventory, name: str, secret: str) -> str:
     inventory.environment[name] = secret
     return f"{{{{ lookup('ansible.builtin.env', '{name}') }}}}"
 

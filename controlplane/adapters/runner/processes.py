@@ -2,40 +2,74 @@
 """The processes of a run: known by a mark in their environment, which all that they start inherits.
 
 A process group would not do: ansible-playbook gets a session of its own from pexpect, and so does each ssh that
-stays behind as a master (ansible-runner#973).
+stays behind as a master (ansible-runner#973). Such a master writes its title over its environment, so it is known
+by its title; and what has neither is found as a descendant of the supervisor, which adopts the orphans of its run.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import signal
 import time
 from pathlib import Path
 
 MARK = "TIDEGATE_RUN"
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None)
 
 
-def marked(value: str) -> list[int]:
-    """Return the processes of ours whose environment holds this mark."""
-    wanted = f"{MARK}={value}".encode()
-    found = []
-    for entry in os.scandir("/proc"):
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        try:
-            environ = Path(entry.path, "environ").read_bytes()
-        except OSError:
-            continue
-        if wanted in environ.split(b"\0"):
-            found.append(int(entry.name))
+def of_run(folder: str) -> list[int]:
+    """Return the processes, other than the caller, of the run in this folder or of all runs in folders under it."""
+    mark = f"{MARK}={folder}".encode()
+    title = f"ssh: {folder}/".encode()
+    return [
+        pid
+        for pid in _others()
+        if any(entry == mark or entry.startswith(mark + b"/") for entry in _read(pid, "environ").split(b"\0"))
+        or _read(pid, "cmdline").startswith(title)
+    ]
+
+
+def descendants(ancestor: int) -> list[int]:
+    """Return all living processes that this one started, directly or not."""
+    children = _children()
+    found = list(children.get(ancestor, ()))
+    for pid in found:
+        found.extend(children.get(pid, ()))
     return found
 
 
-def kill_marked(value: str, patience: float = 5.0) -> bool:
-    """Kill every process with this mark until none is left; False when some outlived `patience` seconds."""
+def _children() -> dict[int, list[int]]:
+    """Return the living children of each process.
+
+    /proc is no snapshot: when a parent dies between the reading of its child and of itself, its child seems to be
+    nobody's. Then it is read again; by then another one has adopted the child.
+    """
+    children: dict[int, list[int]] = {}
+    for _ in range(10):
+        children, seen = {}, {0, os.getpid()}
+        for pid in _others():
+            fields = _read(pid, "stat").rpartition(b")")[2].split()
+            if not fields:
+                continue
+            seen.add(pid)
+            if fields[0] != b"Z":
+                children.setdefault(int(fields[1]), []).append(pid)
+        if children.keys() <= seen:
+            break
+    return children
+
+
+def kill_run(folder: str, *, supervisor: int | None = None, patience: float = 5.0) -> bool:
+    """Kill every process of a run until none is left; False when some outlived `patience` seconds.
+
+    With `supervisor`, its descendants are killed too, whatever they did to their environment.
+    """
     until = time.monotonic() + patience
-    while processes := marked(value):
+    while processes := {*of_run(folder), *(descendants(supervisor) if supervisor else ())}:
         for pid in processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -45,10 +79,31 @@ def kill_marked(value: str, patience: float = 5.0) -> bool:
     return True
 
 
+def adopt_orphans() -> None:
+    """Become the parent of each descendant that loses its own (prctl(2), PR_SET_CHILD_SUBREAPER)."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent(parent: int) -> None:
+    """Ask the kernel for SIGKILL when the parent dies; leave at once when it is dead already (prctl(2))."""
+    _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != parent:
+        os._exit(1)
+
+
 def started_at(pid: int) -> str:
     """Return when a process started, in ticks since boot (proc(5), field 22), '' for none: tells reused pids apart."""
+    fields = _read(pid, "stat").rpartition(b")")[2].split()
+    return fields[19].decode() if fields else ""
+
+
+def _others() -> list[int]:
+    own = os.getpid()
+    return [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) != own]
+
+
+def _read(pid: int, name: str) -> bytes:
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        return Path(f"/proc/{pid}/{name}").read_bytes()
     except OSError:
-        return ""
-    return stat.rpartition(")")[2].split()[19]
+        return b""

@@ -7,29 +7,44 @@ takes everything along. It ends when the worker closes its socket, which the ker
 
 from __future__ import annotations
 
+import gc
 import os
+import shutil
 import signal
 import socket
 import sys
 
 from controlplane.adapters.runner import supervisor
+from controlplane.adapters.runner.processes import kill_run
 
 
-def serve(control: socket.socket) -> None:
-    """Fork a supervisor for each socket that comes, until the worker is gone."""
+def serve(control: socket.socket, folder: str) -> None:
+    """Fork a supervisor for each socket that comes, until the worker is gone; then remove what it left in `folder`.
+
+    Each supervisor does that for its own run; this is for those that were killed together with the worker.
+    """
     # Supervisors are reaped by the kernel; none of them is waited for.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     # Ctrl-C in a terminal goes to the whole group: the worker decides what ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What is there now stays: a fork that does not look at it shares its memory.
+    gc.freeze()
     while True:
-        message, descriptors, _flags, _address = socket.recv_fds(control, 1, 1)
+        try:
+            message, descriptors, _flags, _address = socket.recv_fds(control, 1, 1)
+        except ConnectionError:
+            message = b""
         if not message:
-            return
+            break
+        end = socket.socket(fileno=descriptors[0])
+        end.set_inheritable(False)
         if os.fork() == 0:
             control.close()
-            supervisor.supervise(socket.socket(fileno=descriptors[0]))
-        os.close(descriptors[0])
+            supervisor.supervise(end)
+        end.close()
+    kill_run(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2])
