@@ -43,6 +43,10 @@ class Person:
             self._http.post(path, json=body or {}, headers={"Idempotency-Key": str(uuid.uuid4())})
         )
 
+    def patch(self, path: str, body: dict[str, Any]) -> Any:
+        """Change. Raises Refused."""
+        return self._answer(self._http.patch(path, json=body))
+
     def push(self, archive: Path, project_id: str) -> Any:
         """Send an image archive. Raises Refused."""
         with archive.open("rb") as content:

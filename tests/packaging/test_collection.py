@@ -22,7 +22,9 @@ def collections(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dist, goal = tmp_path_factory.mktemp("dist"), tmp_path_factory.mktemp("collections")
     _galaxy(dist, "collection", "build", "--output-path", str(dist), str(SOURCE))
     (archive,) = dist.glob("tidegate-deploy-*.tar.gz")
-    _galaxy(dist, "collection", "install", "--offline", "--collections-path", str(goal), str(archive))
+    _galaxy(
+        dist, "collection", "install", "--offline", "--force", "--collections-path", str(goal), str(archive)
+    )
     return goal
 
 
