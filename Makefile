@@ -38,6 +38,12 @@ types: venv ## Check types (strict in domain, services, ports and store)
 .PHONY: test
 test: venv packages ## Run every test, on real hosts too; says at the end what was skipped and why
 	$(PYTHON) -m pytest -rs -n $(JOBS) --dist loadgroup $(TESTS)
+	$(MAKE) --no-print-directory molecule
+
+.PHONY: molecule
+molecule: venv ## Run the role's Molecule scenario, with idempotence, on a host of a lab of its own
+	cd collections/ansible_collections/tidegate/deploy/roles/release_compose && \
+	  PATH="$(CURDIR)/$(VENV)/bin:$$PATH" molecule test
 
 .PHONY: test-unit
 test-unit: venv ## Run the tests that need nothing but Python
@@ -64,10 +70,6 @@ lab-up: venv ## Bring up a lab with two hosts, to try things on
 .PHONY: lab-down
 lab-down: ## Remove that lab
 	$(PYTHON) -m tests.lab down --name shared
-
-.PHONY: bench
-bench: venv packages ## Measure the ratios that are promised; prints a table and writes bench.json
-	$(PYTHON) -m tests.bench
 
 .PHONY: lock
 lock: venv ## Resolve requirements/*.in anew into the hash-locked requirements/*.txt

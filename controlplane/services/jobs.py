@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import insert, or_, select, text, update
+from sqlalchemy import func, insert, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from controlplane.domain import resources as touched
@@ -128,11 +128,21 @@ def _take(core: Core, session: Session, job: Job, owner: str, now: datetime) -> 
     job.waiting_for = None
     job.lease_owner = owner
     job.lease_expires_at = now + timedelta(seconds=core.settings.lease_seconds)
-    job.fencing_token += 1
+    job.fencing_token = _next_token(session, now)
     job.attempt += 1
     job.started_at = job.started_at or now
     session.flush()
     return Lease(job.id, job.kind, job.resource_id, owner, job.fencing_token, job.attempt)
+
+
+def _next_token(session: Session, now: datetime) -> int:
+    """Return a token greater than every one before, of whichever job: hosts remember the newest they have seen.
+
+    It begins at the time in seconds, so that a database that was restored from a copy does not hand out tokens
+    which hosts have seen already. Called under the lock that makes claims take turns.
+    """
+    newest = session.scalar(select(func.max(Job.fencing_token))) or 0
+    return max(newest + 1, int(now.timestamp()))
 
 
 def _show_waiting(core: Core, session: Session, job: Job, holder: str, now: datetime) -> None:

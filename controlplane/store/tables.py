@@ -397,7 +397,7 @@ class TicketAction(Base):
 
 
 class Job(Base):
-    """A piece of work. `state`: queued running paused done. `fencing_token` grows with each lease taken.
+    """A piece of work. `state`: queued running paused done. `fencing_token` grows with each lease taken of any job.
 
     A running or paused job holds its `resources` (`host:...`): the job is the lock, so none can be left behind.
     """
@@ -418,7 +418,7 @@ class Job(Base):
     attempt: Mapped[int] = mapped_column(default=0)
     lease_owner: Mapped[str | None] = mapped_column(String(80))
     lease_expires_at: Mapped[datetime | None]
-    fencing_token: Mapped[int] = mapped_column(BigInteger, default=0)
+    fencing_token: Mapped[int] = mapped_column(BigInteger, default=0, index=True)
     cancel_requested_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     due_at: Mapped[datetime]

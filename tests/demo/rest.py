@@ -37,11 +37,10 @@ class Person:
         """Read. Raises Refused."""
         return self._answer(self._http.get(path, params=query))
 
-    def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
+    def post(self, path: str, body: dict[str, Any] | None = None, prefer: str | None = None) -> Any:
         """Create or decide. Raises Refused."""
-        return self._answer(
-            self._http.post(path, json=body or {}, headers={"Idempotency-Key": str(uuid.uuid4())})
-        )
+        headers = {"Idempotency-Key": str(uuid.uuid4()), **({"Prefer": prefer} if prefer else {})}
+        return self._answer(self._http.post(path, json=body or {}, headers=headers))
 
     def patch(self, path: str, body: dict[str, Any]) -> Any:
         """Change. Raises Refused."""

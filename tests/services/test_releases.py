@@ -334,3 +334,13 @@ def test_the_chain_holds_over_a_life_and_shows_a_change(shop: Installation) -> N
     with shop.core.database.write() as session:
         session.get_one(Event, 3).actor_id = "somebody-else"
     assert audit.verify(shop.core, auditor)["first_break"] == 3
+
+
+def test_a_fencing_token_is_newer_than_all_before_whichever_job_had_them(shop: Installation) -> None:
+    tokens = []
+    for _number in range(3):
+        previews.request(shop.core, shop.releaser, {"target_id": "tgt_development", "service": "shop"})
+        lease = shop.claim()
+        assert lease is not None
+        tokens.append(lease.token)
+    assert tokens == sorted(set(tokens))

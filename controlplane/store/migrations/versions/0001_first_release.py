@@ -110,6 +110,7 @@ def upgrade() -> None:
         sa.Column("request_id", sa.String(length=64), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
     )
+    op.create_index(op.f("ix_jobs_fencing_token"), "jobs", ["fencing_token"], unique=False)
     op.create_index(op.f("ix_jobs_project_id"), "jobs", ["project_id"], unique=False)
     op.create_index(op.f("ix_jobs_resource_id"), "jobs", ["resource_id"], unique=False)
     op.create_index("ix_jobs_state_due", "jobs", ["state", "due_at"], unique=False)
