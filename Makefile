@@ -37,7 +37,9 @@ types: venv ## Check types (strict in domain, services, ports and store)
 
 .PHONY: test
 test: venv packages ## Run every test, on real hosts too; says at the end what was skipped and why
-	$(PYTHON) -m pytest -rs -n $(JOBS) --dist loadgroup $(TESTS)
+	# What fails beside others is run once more alone: a test that fails twice has failed.
+	$(PYTHON) -m pytest -rs -n $(JOBS) --dist loadgroup $(TESTS) || \
+	  $(PYTHON) -m pytest -rs --last-failed --last-failed-no-failures none $(TESTS)
 	$(MAKE) --no-print-directory molecule
 
 .PHONY: molecule
