@@ -55,6 +55,11 @@ test-unit: venv ## Run the tests that need nothing but Python
 packages: venv ## Install the system packages that the tests need and that are missing, naming them first
 	.ci/system-packages lab postgres
 
+.PHONY: bench
+bench: venv ## Measure Tidegate beside the same by hand; prints a table and writes bench.json
+	.ci/system-packages lab
+	$(PYTHON) -m tests.bench
+
 .PHONY: demo
 demo: venv ## Bring up a lab host and a server, walk through a release and a rollback, leave the server running
 	.ci/system-packages lab

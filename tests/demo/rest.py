@@ -33,6 +33,11 @@ class Person:
             timeout=httpx.Timeout(90.0),
         )
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Return host and port of the server."""
+        return self._http.base_url.host, self._http.base_url.port or 80
+
     def get(self, path: str, **query: Any) -> Any:
         """Read. Raises Refused."""
         return self._answer(self._http.get(path, params=query))

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""50,000 events of a run: on their way to the worker, and as ansible-runner writes them to `job_events`."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import socket
+import statistics
+import tempfile
+import threading
+import time
+import types
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ansible_runner.runner import Runner
+
+from controlplane.adapters.runner.channel import Channel
+from controlplane.adapters.runner.events import from_fields
+from controlplane.adapters.runner.supervisor import Supervisor
+from tests.bench.figure import Figure
+
+EVENTS = 50_000
+
+
+@dataclass(frozen=True)
+class Call:
+    """One event's way through ansible-runner's own entry and what it calls.
+
+    `was_preempted`: the kernel gave the core to somebody else meanwhile, which is the machine's doing and not ours.
+    Waiting for a lock, another thread of this process or a full socket is no preemption (getrusage(2), ru_nivcsw).
+    """
+
+    seconds: float
+    was_preempted: bool
+
+
+def measure(folder: Path) -> list[Figure]:
+    """Return the whole time that events take, and the most that any of them was held up."""
+    totals: dict[str, list[float]] = {"ours": [], "files": []}
+    added: list[float] = []
+    _files(folder, 1000)
+    _through_supervisor(folder, 1000)
+    for _ in range(3):
+        totals["files"].append(sum(call.seconds for call in _files(folder, EVENTS)))
+        calls = _through_supervisor(folder, EVENTS)
+        totals["ours"].append(sum(call.seconds for call in calls))
+        added.append(max(call.seconds for call in calls if not call.was_preempted))
+    return [
+        Figure(
+            f"ingest of {EVENTS} runner events",
+            statistics.median(totals["ours"]),
+            "s",
+            1.0,
+            "ansible-runner's own writing to job_events",
+            statistics.median(totals["files"]),
+        ),
+        Figure("most added to any event while the kernel left us the core", max(added) * 1000, "ms", 5.0),
+    ]
+
+
+def _files(folder: Path, count: int) -> list[Call]:
+    return _drive(folder, None, count)
+
+
+def _through_supervisor(folder: Path, count: int) -> list[Call]:
+    """Send events the way a run does, to a process that takes them in."""
+    near, far = socket.socketpair()
+    receiver = os.fork()
+    if receiver == 0:
+        near.close()
+        os._exit(0 if _receive(Channel(far), count) else 1)
+    far.close()
+    supervisor = Supervisor(Channel(near), {"folder": "/nonexistent", "environment": {}, "secrets": {}})
+    sender = threading.Thread(target=supervisor._send)
+    sender.start()
+    taken = _drive(folder, supervisor._take, count)
+    supervisor._outbox.close()
+    sender.join()
+    _pid, status = os.waitpid(receiver, 0)
+    near.close()
+    assert status == 0, "not every event arrived"
+    return taken
+
+
+def _receive(channel: Channel, count: int) -> bool:
+    arrived = 0
+    while arrived < count:
+        message = channel.receive()
+        if message is None:
+            return False
+        arrived += len([from_fields(event) for event in message["events"]])
+    return arrived == count
+
+
+def _drive(folder: Path, handler: Callable[[dict[str, Any]], bool] | None, count: int) -> list[Call]:
+    """Call ansible-runner's own entry for each event and return the seconds that each call took."""
+    artifacts = Path(tempfile.mkdtemp(dir=folder))
+    (artifacts / "job_events").mkdir()
+    configuration = types.SimpleNamespace(
+        artifact_dir=str(artifacts), ident="bench", check_job_event_data=False
+    )
+    runner = Runner(configuration, event_handler=handler)
+    taken = []
+    for number in range(count):
+        partial = artifacts / "job_events" / f"u{number}-partial.json"
+        partial.write_text(json.dumps(_event(number)))
+        told = {
+            "uuid": f"u{number}",
+            "counter": number + 1,
+            "stdout": "ok: [host]",
+            "start_line": 0,
+            "end_line": 1,
+        }
+        switches = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
+        started = time.perf_counter()
+        runner.event_callback(told)
+        ended = time.perf_counter()
+        was_preempted = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw != switches
+        taken.append(Call(ended - started, was_preempted))
+    shutil.rmtree(artifacts)
+    return taken
+
+
+def _event(number: int) -> dict[str, Any]:
+    result = {"changed": True, "stdout": "x" * 300, "tidegate": {"n": number, "steps": [1, 2, 3]}}
+    data = {
+        "host": "host",
+        "task": "task",
+        "task_uuid": "uuid",
+        "task_action": "ansible.builtin.command",
+        "play": "play",
+        "duration": 0.1,
+        "res": {**result, "invocation": {"module_args": {"a": "b" * 200}}},
+    }
+    created = "2026-01-01T00:00:00+00:00"
+    return {"event": "runner_on_ok", "uuid": f"u{number}", "created": created, "event_data": data}
