@@ -6,7 +6,9 @@
 
 from .command import LabError
 from .host import LabHost
+from .kube import KubeApi
+from .kube_cluster import KubeCluster
 from .lab import Lab
 from .registry import Registry
 
-__all__ = ["Lab", "LabError", "LabHost", "Registry"]
+__all__ = ["KubeApi", "KubeCluster", "Lab", "LabError", "LabHost", "Registry"]

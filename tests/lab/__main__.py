@@ -7,6 +7,7 @@
     python -m tests.lab fault a pause --name shared
     python -m tests.lab remove-host c --name shared
     python -m tests.lab down --name shared
+    eval "$(python -m tests.lab kube up)"            # sets KUBECONFIG; `kube down` removes it all
 
 molecule: `create.yml` runs `host NAME` and puts the JSON's address, port, user, key_path and ssh_args into
 the instance configuration; `destroy.yml` runs `remove-host NAME`. Messages go to stderr, JSON alone to
@@ -21,6 +22,7 @@ import json
 import sys
 from typing import Any
 
+from . import kube_keeper
 from .command import LabError
 from .host import LabHost
 from .lab import Lab
@@ -93,7 +95,20 @@ def _do(lab: Lab, options: argparse.Namespace) -> Any:
             return str(
                 lab.app_archive(options.version, healthy=not options.unhealthy, size_mb=options.size_mb)
             )
+        case "kube":
+            return _do_kube(lab, options.action)
     raise AssertionError(options.verb)
+
+
+def _do_kube(lab: Lab, action: str) -> Any:
+    match action:
+        case "up":
+            return kube_keeper.export_line(kube_keeper.up(lab))
+        case "down":
+            return kube_keeper.down(lab)
+        case "status":
+            return kube_keeper.status(lab)
+    return kube_keeper.kubeconfig(lab)
 
 
 def _hosts(lab: Lab) -> list[dict[str, Any]]:
@@ -129,6 +144,9 @@ def _parser() -> argparse.ArgumentParser:
     app.add_argument("version")
     app.add_argument("--unhealthy", action="store_true", help="its health check fails")
     app.add_argument("--size-mb", type=int, default=0, help="padding in MiB")
+    kube = verbs.add_parser("kube", help="a Kubernetes API, and a node where there can be one")
+    kube.add_argument("action", choices=["up", "down", "status", "kubeconfig"])
+    kube.add_argument("--name", default="kube", help="its lab (default: kube)")
     return parser
 
 

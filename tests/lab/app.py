@@ -83,13 +83,13 @@ def image_id(path: Path) -> str:
         return "sha256:" + str(json.loads(manifest.read())[0]["Config"]).removesuffix(".json")
 
 
-def _archive(name: str, version: str, healthy: bool, size_mb: int) -> bytes:
-    layer = _layer(name, version, healthy, size_mb)
-    config = json.dumps(_config(hashlib.sha256(layer).hexdigest()), sort_keys=True).encode()
+def image_archive(reference: str, layer: bytes, settings: dict[str, object]) -> bytes:
+    """A Docker archive of one image with one layer (a tar) and these settings, in the engine's own words."""
+    config = json.dumps(_config(hashlib.sha256(layer).hexdigest(), settings), sort_keys=True).encode()
     config_name = hashlib.sha256(config).hexdigest() + ".json"
     layer_name = hashlib.sha256(layer).hexdigest() + "/layer.tar"
-    manifest = [{"Config": config_name, "RepoTags": [f"{name}:{version}"], "Layers": [layer_name]}]
-    return _tar(
+    manifest = [{"Config": config_name, "RepoTags": [reference], "Layers": [layer_name]}]
+    return tar_of(
         [
             (config_name, config, 0o644),
             (layer_name, layer, 0o644),
@@ -98,25 +98,33 @@ def _archive(name: str, version: str, healthy: bool, size_mb: int) -> bytes:
     )
 
 
-def _config(layer_digest: str) -> dict[str, object]:
-    """The image's configuration, in the engine's own words; times are in nanoseconds."""
+def _archive(name: str, version: str, healthy: bool, size_mb: int) -> bytes:
+    return image_archive(f"{name}:{version}", _layer(name, version, healthy, size_mb), _settings())
+
+
+def _settings() -> dict[str, object]:
+    """How the application is run; times are in nanoseconds."""
     second = 1_000_000_000
+    return {
+        "Cmd": ["/app/start"],
+        "Env": ["PATH=/bin"],
+        "ExposedPorts": {f"{PORT}/tcp": {}},
+        # No time limit of wget's own: in Debian's static busybox that option crashes.
+        "Healthcheck": {
+            "Test": ["CMD", "/bin/wget", "-q", "-O", "-", URL],
+            "Interval": second,
+            "Timeout": 3 * second,
+            "Retries": 3,
+        },
+    }
+
+
+def _config(layer_digest: str, settings: dict[str, object]) -> dict[str, object]:
     return {
         "architecture": "amd64",
         "os": "linux",
         "created": CREATED,
-        "config": {
-            "Cmd": ["/app/start"],
-            "Env": ["PATH=/bin"],
-            "ExposedPorts": {f"{PORT}/tcp": {}},
-            # No time limit of wget's own: in Debian's static busybox that option crashes.
-            "Healthcheck": {
-                "Test": ["CMD", "/bin/wget", "-q", "-O", "-", URL],
-                "Interval": second,
-                "Timeout": 3 * second,
-                "Retries": 3,
-            },
-        },
+        "config": settings,
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer_digest}"]},
         "history": [{"created": CREATED, "created_by": "tidegate lab"}],
     }
@@ -136,7 +144,7 @@ def _layer(name: str, version: str, healthy: bool, size_mb: int) -> bytes:
         files.append(("app/answer", _fill(ANSWER_UNHEALTHY, facts), 0o755))
     if size_mb:
         files.append(("app/padding", random.Random(f"{name} {version}").randbytes(size_mb << 20), 0o644))
-    return _tar(files, links={"bin/sh": "busybox", "bin/wget": "busybox", "bin/sleep": "busybox"})
+    return tar_of(files, links={"bin/sh": "busybox", "bin/wget": "busybox", "bin/sleep": "busybox"})
 
 
 def _fill(text: str, facts: dict[str, str]) -> bytes:
@@ -145,8 +153,8 @@ def _fill(text: str, facts: dict[str, str]) -> bytes:
     return text.encode()
 
 
-def _tar(files: list[tuple[str, bytes, int]], links: dict[str, str] | None = None) -> bytes:
-    """A tar with nothing in it that depends on when or by whom it was made."""
+def tar_of(files: list[tuple[str, bytes, int]], links: dict[str, str] | None = None) -> bytes:
+    """A tar of files (path, content, mode) and links; nothing in it depends on when or by whom it was made."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for folder in sorted({str(parent) for path, _, _ in files for parent in Path(path).parents} - {"."}):

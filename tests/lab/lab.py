@@ -47,6 +47,12 @@ class Lab:
         """A known_hosts file with the keys of all hosts of the lab, pinned when they were made."""
         return self.folder / "known_hosts"
 
+    @property
+    def gateway(self) -> str:
+        """This machine's address in the lab's network, which hosts reach it at. Raises KeyError before `up`."""
+        with self._state(write=False) as state:
+            return Network(**state["networks"]["front"]).gateway
+
     def up(self) -> None:
         """Bring up engine, image, network and key; boot hosts that a crash or a reboot left down.
 

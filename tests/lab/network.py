@@ -28,6 +28,11 @@ class Network:
     subnet: str
     behind_jump: bool = False
 
+    @property
+    def gateway(self) -> str:
+        """This machine's address in it."""
+        return str(ipaddress.ip_network(self.subnet)[1])
+
     def address(self, number: int) -> str:
         """The address of the host with this number, counted from 0."""
         return str(ipaddress.ip_network(self.subnet)[FIRST_HOST + number])

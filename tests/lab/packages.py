@@ -40,6 +40,12 @@ UNPACKED = {
     # bookworm has only the retired Compose 1.
     "trixie": ("docker-compose",),
 }  # fmt: skip
+# What a Kubernetes node needs beside Kubernetes itself; kubelet 1.36 asks for containerd 2. runc of newer suites
+# needs a newer libc than the hosts have.
+UNPACKED_FOR_NODES = {
+    "bookworm": ("runc",),
+    "forky": ("containerd", "containernetworking-plugins"),
+}
 
 
 def install_missing() -> list[str]:
@@ -94,12 +100,21 @@ def base_system() -> Path:
 
 def unpacked() -> Path:
     """A folder with the files of UNPACKED's packages, as `dpkg -x` lays them out; made once."""
-    wanted = " ".join(f"{suite}:{','.join(names)}" for suite, names in UNPACKED.items())
+    return _unpack(UNPACKED)
+
+
+def unpacked_for_nodes() -> Path:
+    """The same of UNPACKED_FOR_NODES's packages."""
+    return _unpack(UNPACKED_FOR_NODES)
+
+
+def _unpack(suites: dict[str, tuple[str, ...]]) -> Path:
+    wanted = " ".join(f"{suite}:{','.join(names)}" for suite, names in suites.items())
     folder = paths.cache() / f"packages-{paths.digest(wanted)}"
     if not folder.exists():
         making = folder.with_suffix(".making")
         shutil.rmtree(making, ignore_errors=True)
-        for suite, names in UNPACKED.items():
+        for suite, names in suites.items():
             for package in _download(suite, names, making / "apt" / suite):
                 run(["dpkg", "-x", str(package), str(making)])
         shutil.rmtree(making / "apt")
