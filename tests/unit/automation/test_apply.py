@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import apply, spec
-from ansible_collections.tidegate.deploy.plugins.module_utils.compose.errors import ReleaseError
+from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
 DOCUMENT: dict[str, Any] = {"services": {"web": {"image": "shop:1", "build": ".", "labels": ["team=a"]}}}
 IMAGES = {"web": {"reference": "shop:1", "digest": None, "image_id": "sha256:1"}}

@@ -3,7 +3,12 @@
 
 import json
 
-from ansible_collections.tidegate.deploy.plugins.module_utils.compose import apply, comparison, fingerprint
+from ansible_collections.tidegate.deploy.plugins.module_utils.compose import (
+    apply,
+    comparison,
+    fingerprint,
+    template,
+)
 
 VEIL = fingerprint.Veil(b"key")
 IMAGE = {"reference": "shop:1", "digest": None, "image_id": "sha256:aa", "pinned": True}
@@ -41,6 +46,22 @@ def test_an_environment_value_is_told_and_a_secret_one_is_not() -> None:
     (row,) = rows(after, released(project()))
     assert {"path": "environment.A", "before": "1", "after": "2"} in row["changes"]
     assert "hidden-word" not in json.dumps(row)
+
+
+def test_a_secret_is_taken_out_of_what_an_application_says_however_it_says_it() -> None:
+    compose = "services: {w: {image: a, environment: ['URL=db://u:{{ p }}@h', 'KEY={{ k }}']}}"
+    variables = {"p": 'pa$$ "word"', "k": "short\nsecond line\n"}
+    schema = {name: {"type": "string", "secret": True} for name in variables}
+    hidden = comparison.secret_values(json.loads(template.render(compose, variables, schema)))
+    said = [
+        'pa$$ "word"',
+        'db://u:pa$$ "word"@h',
+        r"pa$$ \"word\"",
+        "pa%24%24%20%22word%22",
+        "at second line",
+    ]
+    assert comparison.redacted(said, hidden) == ["***", "***", "***", "***", "at ***"]
+    assert comparison.redacted("short", hidden) == "short", "a short line is likely to be another word"
 
 
 def test_added_and_removed_services() -> None:

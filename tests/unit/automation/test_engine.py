@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import engine, engine_api, registry
-from ansible_collections.tidegate.deploy.plugins.module_utils.compose.errors import ReleaseError
+from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
 
 class Engine(socketserver.ThreadingUnixStreamServer):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import operation
-from ansible_collections.tidegate.deploy.plugins.module_utils.compose.errors import ReleaseError
+from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
 HOLD = """
 import sys, time

@@ -5,7 +5,7 @@ import json
 
 import pytest
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import template
-from ansible_collections.tidegate.deploy.plugins.module_utils.compose.errors import ReleaseError
+from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
 SCHEMA = {"value": {"type": "string"}}
 
@@ -74,6 +74,18 @@ def test_templates_that_cannot_be(text: str, said: str) -> None:
         ("services: {w: {image: a}}", {"v": 9}, {"v": {"type": "integer", "maximum": 8}}, "more than"),
         ("services: {w: {image: 'a:{{ v|lower }}'}}", {"v": "x"}, {"v": {}}, "no expressions"),
         ("services: {w: {image: 'a:{{ v }}'}}", {"v": "x"}, {"v": {"secret": True}}, "secret in shown place"),
+        (
+            "services: {w: {image: a, environment: ['{{ v }}=1']}}",
+            {"v": "x"},
+            {"v": {"secret": True}},
+            "shown place",
+        ),
+        (
+            "services: {w: {image: a, environment: ['{{ v }}']}}",
+            {"v": "x"},
+            {"v": {"secret": True}},
+            "shown place",
+        ),
     ],
 )
 def test_variables_that_are_refused(compose: str, variables: dict, schema: dict, said: str) -> None:

@@ -14,8 +14,8 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import archive, spec
-from ansible_collections.tidegate.deploy.plugins.module_utils.compose.errors import ReleaseError
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import image_store, step_record
+from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
 MODULE = "tidegate.deploy.image_archive"
 PIECE_BYTES = 16 * 1024 * 1024

@@ -17,8 +17,8 @@ from ansible_collections.tidegate.deploy.plugins.module_utils.compose import (
     spec,
     strategy,
 )
-from ansible_collections.tidegate.deploy.plugins.module_utils.compose.errors import ReleaseError
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import colours, step_record
+from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
 
 class ActionModule(ActionBase):

@@ -9,8 +9,8 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import spec as release_spec
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import strategy
-from ansible_collections.tidegate.deploy.plugins.module_utils.compose.errors import ReleaseError
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
+from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
 
 class ActionModule(ActionBase):

@@ -100,7 +100,6 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import apply
-from ansible_collections.tidegate.deploy.plugins.module_utils.compose.errors import ReleaseError
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import (
     colours,
     entry,
@@ -112,6 +111,7 @@ from ansible_collections.tidegate.deploy.plugins.module_utils.host.colour_projec
     ColourProject,
     drain,
 )
+from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
 ARGUMENTS = {
     "project": {"type": "str"},

@@ -55,8 +55,8 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import engine, operation
-from ansible_collections.tidegate.deploy.plugins.module_utils.compose.errors import ReleaseError
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
+from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
 FILES = ("compose.yaml", "release.json")
 

@@ -19,8 +19,8 @@ from ansible_collections.tidegate.deploy.plugins.module_utils.compose import (
     summary,
 )
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import spec as release_spec
-from ansible_collections.tidegate.deploy.plugins.module_utils.compose.errors import ReleaseError
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
+from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
 # By hand there is no key of an installation: digests then hold within one run, which is all that is asked.
 _RUN_KEY = secrets.token_bytes(32)
@@ -102,6 +102,10 @@ class ReleaseAction(ActionBase):
             result |= self._conclude(document, references, facts)
         if comparing:
             self._compare(result, facts)
+        # Digests stay as they are, whatever a secret looks like; what Compose or the engine said is text.
+        for name in ("checks", "services"):
+            if name in result:
+                result[name] = comparison.redacted(result[name], self._hidden)
         blocking = [one for one in result["checks"] if one["level"] == "blocking"]
         if comparing and blocking:
             first = blocking[0]

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..host import colours, state_folder, step_record
+from ..release.errors import ReleaseError
 from . import engine, fingerprint, health, image_source, observe, operation, registry
-from .errors import ReleaseError
 
 DIGEST_LABEL = "dev.tidegate.service-digest"
 RELEASE_LABEL = "dev.tidegate.release"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from .errors import ReleaseError
+from ..release.errors import ReleaseError
 
 _SOCKET = "/var/run/docker.sock"
 

@@ -7,9 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from ..host import step_record
 from . import engine
-
-_TAIL = 2000
 
 
 def service_of(container: Mapping[str, Any]) -> str:
@@ -89,8 +88,8 @@ def objects(containers: list[dict[str, Any]], services: list[str]) -> list[dict[
                 "state": state.get("Status"),
                 "exit_code": state.get("ExitCode"),
                 "health": health.get("Status"),
-                "health_log": "\n".join(outputs)[-_TAIL:],
-                "log_tail": (logs.stdout + logs.stderr)[-_TAIL:],
+                "health_log": step_record.tail("\n".join(outputs)),
+                "log_tail": step_record.tail(logs.stdout + logs.stderr),
                 "restart_count": one.get("RestartCount", 0),
             }
         )

@@ -12,8 +12,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..host import colours, state_folder, step_record
+from ..release.errors import ReleaseError
 from . import apply, engine, observe, operation
-from .errors import ReleaseError
 
 ARGUMENTS = {
     "release_spec_file": {"type": "path"},

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..host import colours, state_folder
+from ..release.errors import ReleaseError
 from . import colour, engine, image_source, operation
-from .errors import ReleaseError
 
 LOW_DISK_BYTES = 500 * 1024 * 1024
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..host import state_folder
-from .errors import ReleaseError
+from ..release.errors import ReleaseError
 
 _PROJECT = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _GRACE_SECONDS = 10.0

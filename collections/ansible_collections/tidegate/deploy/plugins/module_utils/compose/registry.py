@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import quote
 
+from ..release.errors import ReleaseError
 from . import engine, engine_api
-from .errors import ReleaseError
 
 
 def repository(reference: str) -> str:

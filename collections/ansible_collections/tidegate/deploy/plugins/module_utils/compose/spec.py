@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..release.errors import ReleaseError
 from . import archive, template
-from .errors import ReleaseError
 
 API = "tidegate.release/v1"
 _KINDS = {bool: "boolean", int: "integer", float: "number"}

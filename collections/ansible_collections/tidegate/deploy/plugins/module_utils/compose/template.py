@@ -14,20 +14,18 @@ from typing import Any
 
 import yaml
 
-from .errors import ReleaseError
+from ..release import variables as typed
+from ..release import yaml_nodes
+from ..release.errors import ReleaseError
+from ..release.variables import PLACEHOLDER as _PLACEHOLDER
+from ..release.variables import checked as _check
+from ..release.variables import names as _names
+from ..release.variables import text as _text
 
 MOST_BYTES = 1024 * 1024
 MOST_NODES = 50_000
 MOST_DEPTH = 60
 SECRETS_KEY = "x-tidegate"
-_PLACEHOLDER = re.compile(r"\{\{\s*([^{}]*?)\s*\}\}")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-}
 
 
 class _Loader(yaml.SafeLoader):
@@ -63,7 +61,7 @@ def render(
 ) -> str:
     """The project with its variables filled in, as JSON text (which is YAML), the same for the same input.
 
-    Paths of values that a secret is part of are listed in the document itself, under `x-tidegate`.
+    Paths of values that a secret is part of, and the secrets, are listed in the document itself, under `x-tidegate`.
     Raises ReleaseError: compose_invalid for the template, validation_error for the variables.
     """
     document = parse(template)
@@ -71,6 +69,7 @@ def render(
     values = _check(variables, schema)
     secrets = {name for name, rule in schema.items() if rule.get("secret")}
     secret_paths: list[list[str | int]] = []
+    secret_texts: set[str] = set()
 
     def fill(node: Any, path: tuple[str | int, ...]) -> Any:
         if isinstance(node, dict):
@@ -84,13 +83,14 @@ def render(
             return node
         used = _names(node, values)
         if used & secrets:
-            _require_hidden(path, sorted(used & secrets)[0])
+            _require_hidden(path, node, sorted(used & secrets))
             secret_paths.append(list(path))
+            secret_texts.update(_text(values[name]).replace("$", "$$") for name in used & secrets)
         return _fill_scalar(node, values)
 
     filled = fill(document, ())
     if secret_paths:
-        filled[SECRETS_KEY] = {"secrets": secret_paths}
+        filled[SECRETS_KEY] = {"secrets": secret_paths, "texts": sorted(secret_texts)}
     return json.dumps(filled, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
@@ -127,6 +127,11 @@ def secret_paths(document: Mapping[str, Any]) -> list[tuple[str | int, ...]]:
     return [tuple(path) for path in (document.get(SECRETS_KEY) or {}).get("secrets", [])]
 
 
+def secret_texts(document: Mapping[str, Any]) -> list[str]:
+    """The secrets of a rendered project, each by itself. Releases of earlier versions were stored without them."""
+    return [str(text) for text in (document.get(SECRETS_KEY) or {}).get("texts", [])]
+
+
 def _bound(root: yaml.Node | None) -> None:
     """Count the nodes as they are when aliases are followed; too many is a bomb. Understands bare placeholders."""
     count = 0
@@ -139,122 +144,31 @@ def _bound(root: yaml.Node | None) -> None:
                 f"with its aliases followed it has more than {MOST_NODES} nodes or {MOST_DEPTH} levels"
             )
         if isinstance(node, yaml.SequenceNode):
-            node.value = [_bare(one) for one in node.value]
+            node.value = [yaml_nodes.bare(one) for one in node.value]
             pending += [(one, depth + 1) for one in node.value]
         elif isinstance(node, yaml.MappingNode):
-            node.value = [(key, _bare(value)) for key, value in node.value]
+            node.value = [(key, yaml_nodes.bare(value)) for key, value in node.value]
             pending += [(one, depth + 1) for pair in node.value for one in pair]
 
 
-def _bare(node: yaml.Node) -> yaml.Node:
-    """`{{ name }}` without quotes is a mapping in a mapping to YAML: make it the scalar that was meant."""
-    if not (isinstance(node, yaml.MappingNode) and node.flow_style and len(node.value) == 1):
-        return node
-    inner = node.value[0][0]
-    if not (isinstance(inner, yaml.MappingNode) and inner.flow_style and len(inner.value) == 1):
-        return node
-    name = inner.value[0][0]
-    if not isinstance(name, yaml.ScalarNode):
-        return node
-    return yaml.ScalarNode("tag:yaml.org,2002:str", "{{ %s }}" % name.value, node.start_mark, node.end_mark)
-
-
-def _names(text: str, values: Mapping[str, Any]) -> set[str]:
-    names = set()
-    for found in _PLACEHOLDER.finditer(text):
-        name = found[1]
-        if name.startswith("."):
-            continue
-        if not _NAME.fullmatch(name):
-            raise ReleaseError(
-                "validation_error", f"{{{{ {name} }}}} is no variable: there are no expressions"
-            )
-        if name not in values:
-            raise ReleaseError(
-                "validation_error",
-                f"undefined variable {name} is used",
-                "Give it, or declare a default.",
-                field=name,
-            )
-        names.add(name)
-    return names
-
-
 def _fill_scalar(text: str, values: Mapping[str, Any]) -> Any:
-    whole = _PLACEHOLDER.fullmatch(text)
-    if whole and _NAME.fullmatch(whole[1]):
-        value = values[whole[1]]
-        return value.replace("$", "$$") if isinstance(value, str) else value
-
-    def one(found: re.Match[str]) -> str:
-        if found[1].startswith("."):
-            return found[0]
-        return _text(values[found[1]]).replace("$", "$$")
-
-    return _PLACEHOLDER.sub(one, text)
+    return typed.filled(text, values, lambda value: value.replace("$", "$$"))
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else str(value)
-
-
-def _require_hidden(path: tuple[str | int, ...], name: str) -> None:
+def _require_hidden(path: tuple[str | int, ...], text: str, secrets: list[str]) -> None:
     environment = len(path) == 4 and path[0] == "services" and path[2] == "environment"
+    if environment and isinstance(path[3], int):
+        # Of `NAME=value` the name is shown.
+        environment = not {found[1] for found in _PLACEHOLDER.finditer(text.partition("=")[0])} & set(secrets)
     content = len(path) == 3 and path[0] in ("secrets", "configs") and path[2] == "content"
     if not (environment or content):
         where = ".".join(str(part) for part in path)
         raise ReleaseError(
             "validation_error",
-            f"secret in shown place: {name} is used in {where}",
+            f"secret in shown place: {secrets[0]} is used in {where}",
             "Use secrets in environment values, or in the content of secrets and configs.",
-            field=name,
+            field=secrets[0],
         )
-
-
-def _check(variables: Mapping[str, Any], schema: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    for name in variables:
-        if name not in schema:
-            raise ReleaseError(
-                "validation_error", f"unknown variable {name}", "Declare it in the schema.", field=name
-            )
-    values = {}
-    for name, rule in schema.items():
-        value = variables[name] if name in variables else rule.get("default")
-        if value is None:
-            if rule.get("required"):
-                raise ReleaseError("validation_error", f"variable {name} is missing", field=name)
-            if rule.get("default", "") is None or name in variables:
-                values[name] = None
-            continue
-        _check_one(name, value, rule)
-        values[name] = value
-    return values
-
-
-def _check_one(name: str, value: Any, rule: Mapping[str, Any]) -> None:
-    kind = rule.get("type") or "string"
-
-    def refuse(why: str) -> ReleaseError:
-        return ReleaseError("validation_error", f"variable {name} {why}", field=name)
-
-    if kind not in _TYPES:
-        raise refuse(f"has an unknown type {kind}")
-    if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean"):
-        raise refuse(f"is not of type {kind}")
-    if rule.get("enum") and value not in rule["enum"]:
-        raise refuse("is none of the allowed values")
-    if isinstance(value, str):
-        if "\x00" in value:
-            raise refuse("has a NUL in it")
-        if rule.get("pattern") and not re.fullmatch(rule["pattern"], value):
-            raise refuse("does not match its pattern")
-    elif not isinstance(value, bool):
-        if rule.get("minimum") is not None and value < rule["minimum"]:
-            raise refuse(f"is less than {rule['minimum']}")
-        if rule.get("maximum") is not None and value > rule["maximum"]:
-            raise refuse(f"is more than {rule['maximum']}")
 
 
 def _invalid(why: str) -> ReleaseError:

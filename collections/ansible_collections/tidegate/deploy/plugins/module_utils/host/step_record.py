@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 _RFC3339 = "%Y-%m-%dT%H:%M:%S.%fZ"
+TAIL = 2000
 DOMAINS = {
     "validation_error": "preflight",
     "preflight_failed": "preflight",
@@ -29,9 +30,17 @@ def step(name: str, status: str, started: float, output: str = "", **detail: Any
         "duration_ms": int((time.time() - started) * 1000),
         "exit_code": 1 if status == "failed" else 0,
         "stdout_tail": "",
-        "stderr_tail": output[-2000:],
+        "stderr_tail": tail(output),
         "detail": detail,
     }
+
+
+def tail(text: str) -> str:
+    """The last lines of an output. A secret that is cut in two would not be known for one."""
+    if len(text) <= TAIL:
+        return text
+    first, newline, rest = text[-TAIL:].partition("\n")
+    return rest if newline else first
 
 
 def done(host: str, changed: bool, steps: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
