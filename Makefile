@@ -78,6 +78,15 @@ lab-up: venv ## Bring up a lab with two hosts, to try things on
 lab-down: ## Remove that lab
 	$(PYTHON) -m tests.lab down --name shared
 
+.PHONY: lab-kube
+lab-kube: venv ## Bring up a Kubernetes API (and a node, as root) from KUBEBUILDER_ASSETS, to try releases against
+	.ci/system-packages lab
+	@$(PYTHON) -m tests.lab kube up
+
+.PHONY: lab-kube-down
+lab-kube-down: ## Remove that Kubernetes
+	$(PYTHON) -m tests.lab kube down
+
 .PHONY: lock
 lock: venv ## Resolve requirements/*.in anew into the hash-locked requirements/*.txt
 	for name in runtime dev; do \

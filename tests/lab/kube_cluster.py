@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -57,6 +58,9 @@ class KubeCluster:
         self.api.start()
         try:
             self._start_scheduler()
+            # One left by a process that was killed trusts an authority that is no more.
+            with contextlib.suppress(KeyError):
+                self.lab.known_host(self.name).remove()
             self._node = self.lab.host(self.name, docker=False)
             image.put_files(self.lab.engine, self.node.container, kube_node.files(self.api, self.node))
             self.node.exec(["systemctl", "daemon-reload"])

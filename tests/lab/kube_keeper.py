@@ -55,15 +55,16 @@ def up(lab: Lab, seconds: float = 300) -> dict[str, Any]:
 
 def down(lab: Lab, seconds: float = 60) -> None:
     """End the keeper and delete everything that it made."""
+    if pid := _keeper(lab):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
     end = time.monotonic() + seconds
     while pid := _keeper(lab):
         if time.monotonic() > end:
             raise LabError(f"the keeper (process {pid}) does not end")
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
-        time.sleep(0.5)
+        time.sleep(0.1)
     lab.down()
 
 
@@ -120,11 +121,18 @@ def _running(lab: Lab) -> Iterator[dict[str, Any]]:
         yield {"endpoint": api.endpoint, "node": cluster.node.address, "admin": api.kubeconfig.read_text()}
 
 
+def _end(*_: object) -> None:
+    # Told twice, it must still clean up.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    sys.exit(0)
+
+
 def main() -> None:
     """Keep the Kubernetes of the lab that the argument names until told to end."""
     lab = Lab(sys.argv[1])
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
+        signal.signal(number, _end)
     with _running(lab) as facts:
         path = lab.folder / "kubeconfig"
         path.touch(mode=0o600)

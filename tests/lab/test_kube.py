@@ -18,11 +18,12 @@ from typing import Any
 import pytest
 
 from . import kube_assets, kube_credentials, kube_node
-from .command import LabError
+from .command import LabError, run
 from .kube import KubeApi
 from .kube_certificates import Authority
 from .kube_cluster import KubeCluster
-from .kube_processes import PREFIX
+from .kube_processes import PLACES, PREFIX
+from .lab import Lab
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.xdist_group("kube_cluster")]
 needs_api = pytest.mark.skipif(bool(kube_assets.missing()), reason=kube_assets.why_not())
@@ -81,6 +82,14 @@ def processes_in(folder: str) -> list[str]:
         if any(folder in word for word in words):
             found.append(words[0])
     return found
+
+
+def kept_in_memory(lab: str) -> list[Path]:
+    """The folders of the API servers that this lab's keeper runs."""
+    keeper = subprocess.run(
+        ["pgrep", "-f", f"kube_keeper {lab}$"], capture_output=True, text=True
+    ).stdout.strip()
+    return [folder for place in PLACES for folder in place.glob(f"{PREFIX}{keeper}-*")]
 
 
 def test_a_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,3 +274,33 @@ def test_a_node_leaves_the_kernel_settings_of_this_machine_alone(kube_cluster: K
         # What the kubelet sees, and would write to, is a file of the host's.
         assert host.exec(["cat", f"/proc/sys/{name}"]).stdout.strip() == value
         host.exec(["mountpoint", "--quiet", f"/proc/sys/{name}"])
+
+
+@pytest.mark.lab
+@pytest.mark.slow
+@pytest.mark.skipif(bool(kube_assets.missing(node=True)), reason=kube_assets.why_not(node=True))
+def test_one_stays_up_for_a_person_until_told_to_go(lab: Lab) -> None:
+    name = f"{lab.name}-kube"
+
+    def say(verb: str) -> str:
+        return run(
+            [sys.executable, "-m", "tests.lab", "kube", verb, "--name", name], timeout=300
+        ).stdout.strip()
+
+    try:
+        line = say("up").splitlines()[-1]
+        assert line == f"export KUBECONFIG={say('kubeconfig')}"
+        facts = json.loads(say("status"))
+        memory = kept_in_memory(name)
+        assert memory
+        assert say("up").splitlines()[-1] == line
+        kubectl = [str(kube_assets.program("kubectl")), "--kubeconfig", facts["kubeconfig"]]
+        words = ["create", "deployment", "web", "--image=shop:2", "--port=8080"]
+        run([*kubectl, *words])
+        run([*kubectl, "wait", "--for=condition=Available", "deployment/web", "--timeout=60s"])
+    finally:
+        say("down")
+    assert json.loads(say("status")) == {"name": name, "up": False}
+    assert not processes_in(name)
+    assert not any(folder.exists() for folder in memory)
+    assert not Lab(name).folder.exists()
