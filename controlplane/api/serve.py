@@ -132,6 +132,13 @@ def _handler(idle: set[socket.socket]) -> type[Any]:
         Connections that wait for their next request are kept in `idle`: nothing is lost by closing those.
         """
 
+        def handle(self) -> None:
+            # Head and body are written one after the other: held back until the client has acknowledged the head,
+            # which clients put off (RFC 1122, 4.2.3.2), each answer would take 40 ms longer.
+            with suppress(OSError):
+                self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            super().handle()
+
         def read_requestline(self) -> Any:
             idle.add(self.socket)
             try:

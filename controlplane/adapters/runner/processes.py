@@ -68,14 +68,15 @@ def kill_run(folder: str, *, supervisor: int | None = None, patience: float = 5.
 
     With `supervisor`, its descendants are killed too, whatever they did to their environment.
     """
-    until = time.monotonic() + patience
+    until, pause = time.monotonic() + patience, 0.002
     while processes := {*of_run(folder), *(descendants(supervisor) if supervisor else ())}:
         for pid in processes:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if time.monotonic() > until:
             return False
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.05)
     return True
 
 

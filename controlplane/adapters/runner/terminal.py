@@ -34,6 +34,8 @@ class AnsibleTerminal(pexpect.spawn):  # type: ignore[misc]
         self._half_mark = ""
         options["preexec_fn"] = lambda: die_with_parent(parent)
         super().__init__(command, arguments, env={**env, **self.secret_environment}, **options)
+        # It is closed once the process has ended and was waited for: the kernel needs no time for anything then.
+        self.ptyproc.delayafterclose = 0
 
     def expect(self, pattern: Any, timeout: float = -1, searchwindowsize: int = -1, **_: Any) -> int:
         """Read for `timeout` seconds, or to the end; return the index of pexpect's TIMEOUT or EOF in `pattern`."""
