@@ -21,7 +21,7 @@ from controlplane.domain.errors import Problem
 from controlplane.services import timeline
 from controlplane.services.core import Core
 
-POLL_SECONDS = 0.15
+POLL_SECONDS = 0.05
 PAUSE_AFTER_ERROR = 1.0
 BACKLOG = 1000
 MOST_STREAMS = 1000
