@@ -28,6 +28,7 @@ DOMAIN_OF_KEY: Mapping[str, str] = {
     "ssh_host_key_mismatch": "integrity",
     "artifact_checksum_mismatch": "integrity",
     "preflight_failed": "preflight",
+    "storage_full": "preflight",
     "image_missing": "preflight",
     "validation_error": "preflight",
     "compose_invalid": "preflight",

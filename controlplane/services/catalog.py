@@ -203,6 +203,15 @@ def _check_version(given: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
                 for name in undeclared
             },
         )
+    shown = compose_file.shown(given["template"])
+    secret = sorted(name for name in shown if schema[name].get("secret"))
+    if secret:
+        raise Problem(
+            "validation_error",
+            f"secret in shown place: {secret[0]} is used in {shown[secret[0]]}",
+            hint="Use secrets in environment values, or in the content of secrets and configs.",
+            errors={f"variable_schema.{name}": [f"is secret, and {shown[name]} is shown"] for name in secret},
+        )
 
 
 def _images(session: Session, project: Project, given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

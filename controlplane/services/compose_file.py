@@ -27,6 +27,40 @@ def placeholders(text: str) -> set[str]:
         Problem: `compose_invalid` (no YAML, a bomb, no services), `validation_error` (a placeholder that is
             more than a name).
     """
+    return _names(_root(text))
+
+
+def shown(text: str) -> dict[str, str]:
+    """Return the variables that a template uses where people see them, and one such place of each.
+
+    Hidden are the values of environments, and the content of secrets and configs.
+
+    Raises:
+        Problem: as `placeholders`.
+    """
+    found: dict[str, str] = {}
+    stack: list[tuple[tuple[str | int, ...], yaml.Node]] = [((), _root(text))]
+    while stack:
+        path, node = stack.pop()
+        bare = _bare(node)
+        if bare is not None or isinstance(node, yaml.ScalarNode):
+            seen = _shown_part(path, f"{{{{ {bare} }}}}" if bare is not None else node.value)
+            found |= dict.fromkeys(_PLACEHOLDER.findall(seen), ".".join(str(part) for part in path))
+        elif isinstance(node, yaml.MappingNode):
+            stack += [((*path, str(key.value)), value) for key, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            stack += [((*path, number), value) for number, value in enumerate(node.value)]
+    return found
+
+
+def _shown_part(path: tuple[str | int, ...], text: str) -> str:
+    if len(path) == 4 and path[0] == "services" and path[2] == "environment":
+        return text.partition("=")[0] if isinstance(path[3], int) else ""
+    is_content = len(path) == 3 and path[0] in ("secrets", "configs") and path[2] == "content"
+    return "" if is_content else text
+
+
+def _root(text: str) -> yaml.MappingNode:
     if len(text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
         raise Problem("compose_invalid", f"the compose file is larger than {MOST_BYTES} bytes")
     try:
@@ -39,7 +73,7 @@ def placeholders(text: str) -> set[str]:
         raise Problem("compose_invalid", "the compose file is not a mapping")
     _check_bounds(root)
     _check_services(root)
-    return _names(root)
+    return root
 
 
 def _check_bounds(root: yaml.Node) -> None:

@@ -21,7 +21,7 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     address = free_address()
     admin = Person(f"http://{address}", "admin", server.initialise(home))
     process = server.start(home, address)
-    site = Site(admin, admin.post("/projects", {"name": "conformance"})["id"], lab)
+    site = Site(admin, admin.post("/projects", {"name": "conformance"})["id"], lab, home=home)
     try:
         yield site
     finally:

@@ -45,6 +45,7 @@ class Site:
     project_id: str
     lab: Lab
     hosts: list[LabHost] = field(default_factory=list)
+    home: Path = Path("/nonexistent")
 
     def host(self, name: str, **login: Any) -> tuple[LabHost, str]:
         """Make a machine and register it; `login` may name `user`, `become`, `become_password`, `jump_host_id`."""

@@ -95,8 +95,10 @@ def release(payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode:
             operation.write(folder / "release.json", json.dumps(record, sort_keys=True) + "\n")
         except OSError as error:
             steps.append(step_record.step("project_written", "failed", started, str(error)))
+            if operation.is_full(error):
+                raise
             raise ReleaseError(
-                "preflight_failed", f"cannot write {folder}: {error}", "Free disk space."
+                "preflight_failed", f"cannot write {folder}: {error}", "See that it can be written."
             ) from error
         steps.append(step_record.step("project_written", "succeeded" if written else "unchanged", started))
         after = _up(project, str(folder / "compose.yaml"), before, steps)

@@ -7,6 +7,7 @@ operation, or a cancel, can end one that nobody waits for any more.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -45,17 +46,44 @@ def write(path: Path, text: str) -> bool:
     if path.exists() and path.read_text() == text:
         return False
     partial = path.with_name(path.name + ".new")
-    with open(partial, "w", opener=lambda name, flags: os.open(name, flags, 0o600), encoding="utf-8") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    os.replace(partial, path)
+    try:
+        with open(
+            partial, "w", opener=lambda name, flags: os.open(name, flags, 0o600), encoding="utf-8"
+        ) as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(partial, path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
     return True
 
 
 @contextmanager
 def exclusive(project: str, token: int | None) -> Iterator[Path]:
-    """Hold the project's lock; ends an older operation that holds it. Raises ReleaseError target_locked."""
+    """Hold the project's lock; ends an older operation that holds it.
+
+    Raises ReleaseError target_locked, and storage_full when there is no room for the lock or for what is done under it.
+    """
+    try:
+        with _held(project, token) as path:
+            yield path
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise ReleaseError(
+            "storage_full", f"no room on the host: {error}", "Free disk space on the host, then try again."
+        ) from error
+
+
+def is_full(error: OSError) -> bool:
+    """Did the disk, or what the user may have of it, run out?"""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def _held(project: str, token: int | None) -> Iterator[Path]:
     path = folder(project)
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     _require_newest(project, token)
