@@ -24,13 +24,13 @@ def reduce_event(event: Mapping[str, Any], counter: int) -> dict[str, Any]:
     data = data if isinstance(data, Mapping) else {}
     res = data.get("res")
     res = res if isinstance(res, Mapping) else {}
-    kind = str(event.get("event") or "unknown")
+    kind = _text(event.get("event")) or "unknown"
     told = res.get("tidegate")
     is_ignored = data.get("ignore_errors") is True
     values = (
         counter,
         kind[:40],
-        str(event.get("created") or ""),
+        _text(event.get("created")) or "",
         _text(data.get("host")),
         _text(data.get("resolved_action") or data.get("task_action")),
         _text(data.get("play")),
