@@ -9,6 +9,7 @@ from flask import Flask
 
 from controlplane.api import health, metrics, openapi, path_text, problem, request_id, request_log, routes
 from controlplane.api.blueprint import Api
+from controlplane.api.login_limit import LoginLimit
 from controlplane.api.streams import EventHub
 from controlplane.services.core import Core
 
@@ -20,6 +21,7 @@ def create_app(core: Core) -> Flask:
     app = Flask("controlplane.api", static_folder=None)
     app.extensions["tidegate"] = core
     app.extensions["tidegate.hub"] = EventHub(core)
+    app.extensions["tidegate.login_limit"] = LoginLimit()
     app.config.update(
         MAX_CONTENT_LENGTH=core.settings.max_body_bytes,
         PROVIDE_AUTOMATIC_OPTIONS=False,

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 from flask import current_app, g, request
 
+from controlplane.api.login_limit import LoginLimit
 from controlplane.api.request_id import current_request_id
 from controlplane.domain.errors import Problem
 from controlplane.domain.permission import Actor, Permission, Reach, reach
@@ -77,18 +78,36 @@ def _mark(view: View, declared: str) -> View:
 def authenticate() -> Actor:
     """Return who the request's bearer token, or name and password where these are allowed, belong to.
 
+    From an address that failed too often no password is looked at any more; a good token still passes.
+
     Raises:
-        Problem: `authentication_required`, `token_expired`.
+        Problem: `authentication_required`, `token_expired`, `rate_limited`.
     """
+    core, limit, address = current_core(), _login_limit(), request.remote_addr or ""
+    is_spent = limit.is_spent(address)
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")
     basic = request.authorization
-    if scheme.lower() == "basic" and basic is not None and current_core().settings.basic_auth:
-        return access.authenticate_password(
-            current_core(), basic.username or "", basic.password or "", current_request_id()
-        )
-    if scheme.lower() != "bearer" or not text:
-        raise Problem("authentication_required")
-    return access.authenticate_token(current_core(), text.strip(), current_request_id())
+    try:
+        if scheme.lower() == "basic" and basic is not None and core.settings.basic_auth:
+            if is_spent:
+                raise limit.refusal(address)
+            return access.authenticate_password(
+                core, basic.username or "", basic.password or "", current_request_id()
+            )
+        if scheme.lower() != "bearer" or not text:
+            raise Problem("authentication_required")
+        return access.authenticate_token(core, text.strip(), current_request_id(), is_recorded=not is_spent)
+    except Problem as problem:
+        if problem.error_key != "authentication_required" or not text:
+            raise
+        if is_spent:
+            raise limit.refusal(address) from None
+        limit.note(address)
+        raise
+
+
+def _login_limit() -> LoginLimit:
+    return cast(LoginLimit, current_app.extensions["tidegate.login_limit"])
 
 
 def _refuse(actor: Actor, permission: Permission) -> None:

@@ -15,7 +15,7 @@ from controlplane.api.problem import MEDIA_TYPE
 from controlplane.api.schema import ProblemSchema
 
 _ALWAYS = (422,)
-_GUARDED = (401, 403)
+_GUARDED = (401, 403, 429)
 _WITH_BODY = (400, 413, 415)
 _CHANGING = (409,)
 

@@ -357,27 +357,36 @@ def reject_release(body: dict[str, Any], release_id: str) -> dict[str, Any]:
 
 
 @blueprint.route("/<string:release_id>/cancel", methods=["POST"])
-@requires(Permission.RELEASE_APPLY)
+@requires(Permission.RELEASE_READ)
 @idempotent
 @blueprint.response(202, ReleaseSchema)
 def cancel_release(release_id: str) -> dict[str, Any]:
-    """Take a release back: at once before it started, else its worker ends it."""
+    """Take a release back: at once before it started, else its worker ends it.
+
+    Needs the permissions that its apply or rollback needs.
+    """
     return releases.cancel(current_core(), current_actor(), release_id)
 
 
 @blueprint.route("/<string:release_id>/promote", methods=["POST"])
-@requires(Permission.RELEASE_APPLY)
+@requires(Permission.RELEASE_READ)
 @idempotent
 @blueprint.response(202, ReleaseSchema)
 def promote_release(release_id: str) -> dict[str, Any]:
-    """Let a paused release go on to the rest."""
+    """Let a paused release go on to the rest.
+
+    Needs the permissions that its apply or rollback needs.
+    """
     return releases.promote(current_core(), current_actor(), release_id)
 
 
 @blueprint.route("/<string:release_id>/abort", methods=["POST"])
-@requires(Permission.RELEASE_APPLY)
+@requires(Permission.RELEASE_READ)
 @idempotent
 @blueprint.response(202, ReleaseSchema)
 def abort_release(release_id: str) -> dict[str, Any]:
-    """Take a paused release back to what was there."""
+    """Take a paused release back to what was there.
+
+    Needs the permissions that its apply or rollback needs.
+    """
     return releases.abort(current_core(), current_actor(), release_id)

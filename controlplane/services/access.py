@@ -22,8 +22,12 @@ LAST_USED_EVERY = 60.0
 Row = TypeVar("Row")
 
 
-def authenticate_token(core: Core, text: str, request_id: str | None = None) -> Actor:
+def authenticate_token(
+    core: Core, text: str, request_id: str | None = None, *, is_recorded: bool = True
+) -> Actor:
     """Return who a token belongs to, with the grants of its user and its own, under its scopes.
+
+    `is_recorded` False is for failures of somebody who has failed too often already: they are not written down.
 
     Raises:
         Problem: `authentication_required` (unknown, revoked, user disabled; recorded as `access.login_failed`),
@@ -56,7 +60,8 @@ def authenticate_token(core: Core, text: str, request_id: str | None = None) -> 
             token_id = token.id
             known = None
     if known is not None:
-        _login_failed(core, known, "token", request_id)
+        if is_recorded:
+            _login_failed(core, known, "token", request_id)
         raise Problem("authentication_required", "the token is not known, or was revoked")
     if not is_fresh:
         with core.database.write() as session:

@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from typing import Any
 
 import pytest
 from flask import Flask
 from sqlalchemy import select, text
 
+from controlplane.api.login_limit import MOST
 from controlplane.domain.errors import Problem
 from controlplane.services import access
 from controlplane.services.core import Core
-from controlplane.store.tables import Event
+from controlplane.store.tables import Event, Release
 from tests.api.people import Caller, People
+from tests.api.releases import add_release
 
 PASSWORD = "canary-77aa-password"
 
@@ -230,3 +233,36 @@ def test_who_administers_nothing_lists_no_users(people: People) -> None:
     assert user.get(f"/users/{user.id}").json["name"] == "requester"
     assert user.get("/users/usr_other").status_code == 403
     assert people.add("boss", "admin", project=people.project("shop")).get("/users").status_code == 200
+
+
+def test_whoever_guesses_is_slowed_down_and_a_good_token_still_passes(admin: Caller, app: Flask) -> None:
+    admin.post("/users", {"name": "requester", "password": PASSWORD})
+    stranger = Caller(app, "", "", "tg_unknown_token", "")
+    answers = [stranger.get("/me") for _ in range(MOST + 5)]
+    assert [answer.status_code for answer in answers] == [401] * MOST + [429] * 5
+    assert 1 <= int(answers[-1].headers["Retry-After"]) <= 60
+    told = admin.get("/events", action="access.login_failed", limit=100).json["items"]
+    assert len(told) == MOST
+    assert admin.get("/me").status_code == 200
+    basic = b64encode(f"requester:{PASSWORD}".encode()).decode()
+    guess = admin.client.get("/api/v1/me", headers={"Authorization": f"Basic {basic}"})
+    assert guess.status_code == 429
+
+
+def test_who_may_only_roll_back_cancels_a_rollback_and_no_release(
+    core: Core, people: People, admin: Caller
+) -> None:
+    project = people.project("shop")
+    scopes = [
+        "deploy:release:read",
+        "deploy:compose:read",
+        "deploy:release:rollback",
+        "deploy:compose:rollback",
+    ]
+    rescuer = people.add("rescuer", "releaser", project=project, scopes=scopes)
+    release_id = add_release(core, project, state="approved", status="approved")
+    refused = rescuer.post(f"/deploy/releases/{release_id}/cancel")
+    assert (refused.status_code, refused.json["permission"]) == (403, "deploy:release:apply")
+    with core.database.write() as session:
+        session.get_one(Release, release_id).action = "rollback"
+    assert rescuer.post(f"/deploy/releases/{release_id}/cancel").json["lifecycle_state"] == "cancelled"
