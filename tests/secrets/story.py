@@ -67,6 +67,7 @@ class Story:
         service, target = self._prepare()
         self.releases["applied"] = self._released(service, target, "a value asked with")
         self.releases["failed"] = self._released(service, target, "another value asked with", healthy="false")
+        self.releases["failed beside"] = self._released_beside(service, target)
         self.releases["rollback"] = self._rolled_back(service, self.releases["failed"])
         self.releases["cancelled"] = self._cancelled(service, target)
         self._look_for_drift(service, target)
@@ -103,6 +104,15 @@ class Story:
 
     def _released(self, service: Service, target: str, asked_with: str, **values: Any) -> dict[str, Any]:
         preview = self._previewed(service, target, asked_with, **values)
+        service.start(preview)
+        self._approve(preview["release_id"])
+        return service.ended(preview["release_id"])
+
+    def _released_beside(self, service: Service, target: str) -> dict[str, Any]:
+        """Another strategy is another way for what the application says."""
+        values = {"asked_with": self._plant("a value of another strategy"), "healthy": "false"}
+        entry = {"port": 8090, "service": "web", "service_port": 8080}
+        preview = service.preview(target, "1", variables=values, strategy="blue_green", strategy_params=entry)
         service.start(preview)
         self._approve(preview["release_id"])
         return service.ended(preview["release_id"])

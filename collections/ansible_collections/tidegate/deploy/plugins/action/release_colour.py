@@ -47,7 +47,7 @@ class ActionModule(ActionBase):
         too."""
         said = outcome.get("tidegate")
         if not isinstance(said, dict):
-            return outcome
+            return comparison.redacted(outcome, self._hidden)
         said["host"] = self._host
         for one in (said.get("diagnostics") or {}).get("hosts", []):
             one["host"] = self._host
