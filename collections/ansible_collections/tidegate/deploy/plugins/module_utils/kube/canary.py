@@ -6,8 +6,11 @@ The Deployment that runs is left as it is until the canary is promoted, so to go
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from ..release.errors import ReleaseError
+from . import colours
 
 LABEL = "dev.tidegate.track"
 
@@ -36,3 +39,10 @@ def deployment(wanted: Mapping[str, Any], running: int, percent: int) -> dict[st
     own = dict(wanted["metadata"])
     own |= {"name": name(own["name"]), "labels": {**(own.get("labels") or {}), LABEL: "canary"}}
     return {**wanted, "metadata": own, "spec": spec}
+
+
+def require_fit(objects: Sequence[Mapping[str, Any]], workload: str) -> None:
+    """The release must have the Deployment, and nothing by the canary's name; raises ReleaseError validation_error."""
+    colours.workload(objects, workload)
+    if any(one["kind"] == "Deployment" and one["metadata"]["name"] == name(workload) for one in objects):
+        raise ReleaseError("validation_error", f"{name(workload)} is the canary's own name", field="workload")

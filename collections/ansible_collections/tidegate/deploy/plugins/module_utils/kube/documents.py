@@ -182,6 +182,17 @@ def read(text: str) -> list[dict[str, Any]]:
     return objects
 
 
+def plain(text: str, name: str) -> Any:
+    """The one document of a file that is no manifest; raises ReleaseError manifest_invalid."""
+    try:
+        found = list(_Builder(text).documents())
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError, UnicodeError) as error:
+        raise invalid(f"{name} is no YAML: {' '.join(str(error).split())[:500]}") from error
+    if len(found) != 1:
+        raise invalid(f"{name} is not one document")
+    return found[0]
+
+
 def invalid(why: str, **detail: Any) -> ReleaseError:
     """The error for manifests that cannot be."""
     return ReleaseError(

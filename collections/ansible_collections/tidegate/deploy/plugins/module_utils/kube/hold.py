@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One operation at a time on a project, fenced: each phase first writes the inventory, and only as it last knew it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ..release.errors import ReleaseError
+from . import scene
+from .api_problem import problem
+from .cluster import Cluster
+from .inventory import Inventory
+from .session import ApiError
+
+_TRIES = 3
+
+
+class Hold:
+    """What this operation knows of the inventory."""
+
+    def __init__(
+        self, cluster: Cluster, project: str, namespace: str, held: Inventory, token: int | None
+    ) -> None:
+        self._cluster = cluster
+        self._project = project
+        self._namespace = namespace
+        self.held = held
+        held.require_newest(token)
+        self._token = token
+
+    def begin(self, **changes: Any) -> None:
+        """Take the project over from an operation with no newer token; raises ReleaseError target_locked."""
+        if self._token is not None:
+            changes["fencing_token"] = self._token
+        for _ in range(_TRIES):
+            self.held.require_newest(self._token)
+            if self._write(changes):
+                return
+            self.held = scene.held(self._cluster, self._project, self._namespace)
+        raise self._lost()
+
+    def go_on(self, **changes: Any) -> None:
+        """Write the next phase; raises ReleaseError target_locked when another operation has begun meanwhile."""
+        if not self._write(changes):
+            raise self._lost()
+
+    def _write(self, changes: dict[str, Any]) -> bool:
+        wanted = dataclasses.replace(self.held, **changes)
+        if wanted == self.held:
+            return True
+        try:
+            written = self._cluster.write(wanted.config_map(self._project, self._namespace))
+        except ApiError as error:
+            if error.status == 409:
+                return False
+            raise problem(error, "the inventory") from error
+        wanted.resource_version = written["metadata"]["resourceVersion"]
+        self.held = wanted
+        return True
+
+    def _lost(self) -> ReleaseError:
+        return ReleaseError(
+            "target_locked", f"another operation on {self._project} has begun meanwhile",
+            "See what it does; this run has stopped where it was.",
+        )  # fmt: skip

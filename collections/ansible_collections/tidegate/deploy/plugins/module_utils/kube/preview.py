@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a release would change in a cluster, and what stands against it. Changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..release.errors import ReleaseError
+from ..release.veil import Veil
+from . import comparison, fingerprint, images, kinds, ownership, quota, scene, trial
+from .cluster import Cluster
+from .kinds import Ref
+from .release import Release
+from .scene import Scene
+from .trial import Trial
+
+
+def preview(cluster: Cluster, release: Release, veil: Veil) -> dict[str, Any]:
+    """The fields of a preview but for who asked: services, images, checks, risk_facts, shown, fingerprint, parts."""
+    seen = scene.look(cluster, release)
+    checks = _standing(seen)
+    trials = _trials(seen)
+    titles = seen.titles()
+    rows = _rows(seen, trials, titles, veil)
+    checks += [one for ref in seen.refs for one in _verdict(seen, trials.get(ref), titles[ref])]
+    found = images.images(seen.objects)
+    for one in found:
+        if not one["pinned"]:
+            said = f"{one['service']} runs {one['reference']}, which can be another image later"
+            checks.append(_check("warning", "image_unpinned", said, "Name images by digest."))
+    facts = comparison.risk_facts(rows, seen.objects, found)
+    facts |= {"field_takeover"} if release.forces and any(one.conflicts for one in trials.values()) else set()
+    facts |= set() if cluster.session.is_verified else {"tls_unverified"}
+    parts = fingerprint.parts({one: seen.live.get(one) for one in seen.touched()}, veil)
+    return {
+        "services": [{name: row[name] for name in ("name", "action", "changes")} for row in rows],
+        "images": found,
+        "checks": checks,
+        "risk_facts": sorted(facts),
+        "shown": _shown(seen, veil),
+        "fingerprint": fingerprint.whole(parts, veil),
+        "fingerprint_parts": parts,
+    }
+
+
+def _trials(seen: Scene) -> dict[Ref, Trial]:
+    """A dry run of each object that the server can be asked about."""
+    titles = seen.titles()
+    asked = [
+        thing
+        for thing in seen.objects
+        if seen.cluster.resource(thing["apiVersion"], thing["kind"])
+        and (seen.namespace or not thing["metadata"].get("namespace"))
+    ]
+
+    def attempt(thing: dict[str, Any]) -> Trial:
+        one = kinds.ref(thing)
+        wanted = trial.candidate(thing, seen.live[one], seen.release.project, seen.release.release_id)
+        return trial.attempt(seen.cluster, wanted, titles[one])
+
+    return dict(zip(map(kinds.ref, asked), seen.cluster.session.each(attempt, asked), strict=True))
+
+
+def _rows(
+    seen: Scene, trials: Mapping[Ref, Trial], titles: Mapping[Ref, str], veil: Veil
+) -> list[dict[str, Any]]:
+    rows = []
+    for thing in seen.objects:
+        one = kinds.ref(thing)
+        live, tried = seen.live[one], trials.get(one)
+        action, changes = "none", []
+        if live is None:
+            action = "add"
+        elif tried and tried.result:
+            changes = comparison.changes(live, tried.result, seen.hidden(one), veil)
+        elif tried and tried.replaced:
+            changes = _told_by_manifest(live, thing, seen.hidden(one), veil)
+        rows.append({
+            "name": titles[one], "kind": one.kind, "action": "change" if changes else action, "changes": changes,
+        })  # fmt: skip
+    rows += [{"name": titles[one], "kind": one.kind, "action": "remove", "changes": []} for one in seen.gone]
+    return sorted(rows, key=lambda row: (kinds.wave(row["kind"]), row["name"]))
+
+
+def _told_by_manifest(
+    live: Mapping[str, Any], thing: Mapping[str, Any], hidden: list[str], veil: Veil
+) -> list[dict[str, Any]]:
+    """What differs in the fields that the manifest has: all that can be said of what is made anew."""
+    rows = comparison.changes(live, _laid_over(live, thing), hidden, veil)
+    return rows or [{"path": "spec", "before": "as it is", "after": "made anew"}]
+
+
+def _laid_over(live: Any, thing: Any) -> Any:
+    if isinstance(live, Mapping) and isinstance(thing, Mapping):
+        return {**live, **{key: _laid_over(live.get(key), value) for key, value in thing.items()}}
+    if isinstance(live, list) and isinstance(thing, list) and len(live) == len(thing):
+        return [_laid_over(old, new) for old, new in zip(live, thing, strict=True)]
+    return thing
+
+
+def _verdict(seen: Scene, tried: Trial | None, title: str) -> list[dict[str, str]]:
+    """The checks of one object."""
+    if tried is None:
+        return _unasked(seen, title)
+    checks = []
+    for one in tried.conflicts:
+        checks.append(_check(
+            "warning" if seen.release.forces else "blocking", "field_conflict",
+            f"{title}: {one['field']} is owned by {one['manager']}",
+            "It is taken over." if seen.release.forces
+            else "Leave the field to it, or set force_conflicts to take it over.",
+        ))  # fmt: skip
+    if tried.error:
+        checks.append(_check("blocking", tried.error.error_key, str(tried.error), tried.error.hint))
+    if tried.replaced:
+        checks.append(_check(
+            "warning", "job_replaced", f"{title} is deleted and made anew: what a Job runs cannot be changed",
+            "It runs again.",
+        ))  # fmt: skip
+    return checks
+
+
+def _unasked(seen: Scene, title: str) -> list[dict[str, str]]:
+    if seen.namespace is None:
+        return []
+    thing = next(one for one in seen.objects if seen.titles()[kinds.ref(one)] == title)
+    if (kinds.group(thing["apiVersion"]), thing["kind"]) in ownership.scope_of(seen.objects):
+        said = f"{title} cannot be checked by the server before its definition is there"
+        return [_check("info", "definition_first", said, "")]
+    said = f"{title}: the server has no {thing['kind']} in {thing['apiVersion']}"
+    hint = "The version may be gone from this server, or its definition missing: see `kubectl api-versions`."
+    return [_check("blocking", "api_version_gone", said, hint)]
+
+
+def _standing(seen: Scene) -> list[dict[str, str]]:
+    """The checks of the whole."""
+    checks = []
+    try:
+        scene.require_namespace(seen)
+    except ReleaseError as error:
+        checks.append(_check("blocking", error.error_key, str(error), error.hint))
+    titles = seen.titles()
+    for one in seen.left:
+        said = f"{titles[one]} is not of this release any more and stays"
+        checks.append(_check("info", "not_pruned", said, "Name its kind in prune_kinds to have it deleted."))
+    if not seen.cluster.session.is_verified:
+        said = "the cluster's certificate is not checked: somebody else may be answering"
+        checks.append(_check("warning", "tls_unverified", said, "Give the cluster's CA."))
+    pairs = [(seen.live.get(kinds.ref(one)), one) for one in seen.objects]
+    pairs += [(seen.live.get(one), None) for one in seen.gone]
+    said_of_quota = quota.exceeded(seen.quotas, pairs)
+    hint = "Raise the namespace's quota, or ask for less."
+    checks += [_check("blocking", "quota_exceeded", said, hint) for said in said_of_quota]
+    return checks + _pull_secrets(seen)
+
+
+def _pull_secrets(seen: Scene) -> list[dict[str, str]]:
+    own = {one.name for one in seen.refs if one.kind == "Secret"}
+    names = sorted(images.pull_secrets(seen.objects) - own)
+    if not names or not seen.namespace:
+        return []
+    refs = [Ref("v1", "Secret", seen.release.namespace, name) for name in names]
+    found = scene.asked(lambda: seen.cluster.session.each(seen.cluster.get, refs), "pull secrets")
+    return [
+        _check("blocking", "pull_secret_missing", f"Secret {one.name}, with which images are pulled, is not there",
+               "Make the secret, or let the release hold it.")
+        for one, thing in zip(refs, found, strict=True) if thing is None
+    ]  # fmt: skip
+
+
+def _shown(seen: Scene, veil: Veil) -> str:
+    found = [comparison.shown(thing, seen.hidden(kinds.ref(thing)), veil) for thing in seen.objects]
+    return json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _check(level: str, code: str, message: str, hint: str) -> dict[str, str]:
+    return {"level": level, "code": code, "message": message, "hint": hint}

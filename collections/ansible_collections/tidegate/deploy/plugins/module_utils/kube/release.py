@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A release to a cluster, read from its spec. Nothing in it is a template of Ansible's, and no server is asked here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..release.errors import ReleaseError
+from . import comparison, inventory, kustomization, manifests, ownership, strategy
+from .manifests import Manifests
+
+_KINDS = {bool: "boolean", int: "integer", float: "number"}
+HEALTH_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Release:
+    """`hidden` are, by index of the object, the paths of values that a secret variable is part of."""
+
+    project: str
+    release_id: str
+    namespace: str
+    manifests: Manifests
+    hidden: Mapping[int, list[str]]
+    strategy: str
+    params: Mapping[str, Any]
+    prune_kinds: list[str]
+    cluster_scoped: bool
+    fencing_token: int | None
+    health_timeout: float
+
+    @property
+    def forces(self) -> bool:
+        """Does it take fields over that others own?"""
+        return bool(self.params.get("force_conflicts"))
+
+
+def read(spec: Mapping[str, Any]) -> Release:
+    """Raises ReleaseError: validation_error, manifest_invalid, kubectl_missing."""
+    place = whereabouts(spec)
+    name = spec.get("strategy") or "rolling"
+    params = strategy.parse(name, spec.get("strategy_params") or {})
+    prune_kinds = inventory.require_prune_kinds(spec.get("prune_kinds"))
+    found = _manifests(spec)
+    timeout = spec.get("health_timeout")
+    return Release(
+        **place,
+        manifests=found,
+        hidden=comparison.hidden_paths(found),
+        strategy=name,
+        params=params,
+        prune_kinds=prune_kinds,
+        cluster_scoped=spec.get("cluster_scoped") is True,
+        fencing_token=spec.get("fencing_token"),
+        health_timeout=HEALTH_SECONDS if timeout is None else float(timeout),
+    )
+
+
+def whereabouts(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Project, release_id and namespace of a spec; raises ReleaseError validation_error."""
+    release_id = spec.get("release_id") or "by-hand"
+    ownership.require_words(spec.get("project"), release_id, spec.get("namespace"))
+    return {"project": spec["project"], "release_id": release_id, "namespace": spec["namespace"]}
+
+
+def _manifests(spec: Mapping[str, Any]) -> Manifests:
+    if spec.get("rendered"):
+        return manifests.stored(str(spec["rendered"]))
+    variables = spec.get("variables") or {}
+    schema = spec.get("variable_schema")
+    if schema is None:
+        schema = {name: {"type": _KINDS.get(type(value), "string")} for name, value in variables.items()}
+    return manifests.render(_text(spec), variables, schema)
+
+
+def _text(spec: Mapping[str, Any]) -> str:
+    if isinstance(spec.get("manifests"), str):
+        return str(spec["manifests"])
+    try:
+        if spec.get("manifests_file"):
+            return Path(str(spec["manifests_file"])).read_text(encoding="utf-8")
+        if spec.get("kustomization_dir"):
+            return kustomization.build(kustomization.folder_files(Path(str(spec["kustomization_dir"]))))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReleaseError("manifest_invalid", f"the manifests cannot be read: {error}") from error
+    if isinstance(spec.get("kustomization"), Mapping):
+        return kustomization.build(spec["kustomization"].get("files"))
+    raise ReleaseError("manifest_invalid", "the release spec has neither manifests nor a kustomization")

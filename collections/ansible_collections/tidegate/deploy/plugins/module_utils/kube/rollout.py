@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Waiting until what was applied is ready, telling how far it is, and giving up as soon as it cannot get better."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ..host import step_record
+from ..release.errors import ReleaseError
+from . import diagnosis, hints, kinds, pods, readiness
+from .api_problem import problem
+from .cluster import Cluster
+from .kinds import Ref
+from .readiness import State
+from .session import ApiError
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 1.0
+_LOOK_AT_PODS_SECONDS = 2.0
+Tell = Callable[[str, str], None]
+
+
+def wait(
+    cluster: Cluster,
+    things: Iterable[dict[str, Any]],
+    seconds: float,
+    tell: Tell,
+    steps: list[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """Wait for objects, given as they were last seen; answers them as they then are. Appends the step `rollout`.
+
+    Raises ReleaseError: rollout_failed or image_missing when it cannot get better, rollout_timeout; with `objects`.
+    """
+    started = time.time()
+    watch = _Watch(cluster, list(things), tell)
+    try:
+        is_first = watch.is_done()
+        if not is_first:
+            watch.until_done(seconds)
+    except ReleaseError as error:
+        steps.append(step_record.step("rollout", "failed", started, str(error), progress=watch.progress()))
+        raise
+    except ApiError as error:
+        failure = problem(error, "rollout")
+        steps.append(step_record.step("rollout", "failed", started, str(failure), progress=watch.progress()))
+        raise failure from error
+    steps.append(
+        step_record.step(
+            "rollout", "unchanged" if is_first else "succeeded", started, progress=watch.progress()
+        )
+    )
+    return list(watch.things.values())
+
+
+class _Watch:
+    def __init__(self, cluster: Cluster, things: list[dict[str, Any]], tell: Tell) -> None:
+        self._cluster = cluster
+        self.things = {kinds.ref(one): one for one in things}
+        self._titles = kinds.titles(self.things)
+        self._tell = tell
+        self._told: dict[Ref, str] = {}
+
+    def states(self) -> dict[Ref, State]:
+        return {one: readiness.assess(thing) for one, thing in self.things.items()}
+
+    def is_done(self) -> bool:
+        return all(one.ready for one in self.states().values())
+
+    def progress(self) -> dict[str, str]:
+        return {self._titles[one]: state.progress for one, state in self.states().items() if state.progress}
+
+    def until_done(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        pause, looked = _FIRST_PAUSE, time.monotonic()
+        while True:
+            left = [one for one, state in self.states().items() if not state.ready]
+            self._tell_progress(left)
+            if not left:
+                return
+            self._require_hope(left)
+            if time.monotonic() - looked >= _LOOK_AT_PODS_SECONDS:
+                looked = time.monotonic()
+                self._require_hope_for_pods(left)
+            if time.monotonic() >= until:
+                raise self._failed(left, "rollout_timeout", f"not ready within {seconds:g} s", [])
+            time.sleep(pause)
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
+            self._look(left)
+
+    def _look(self, left: list[Ref]) -> None:
+        for one, thing in zip(left, self._cluster.session.each(self._cluster.get, left), strict=True):
+            if thing is None:
+                raise ReleaseError(
+                    "rollout_failed",
+                    f"{self._titles[one]} is gone",
+                    "Somebody deleted it: see who, and release again.",
+                )
+            self.things[one] = thing
+
+    def _tell_progress(self, left: list[Ref]) -> None:
+        states = self.states()
+        for one in {*left, *self._told}:
+            if states[one].progress and self._told.get(one) != states[one].progress:
+                self._told[one] = states[one].progress
+                self._tell(self._titles[one], states[one].progress)
+
+    def _require_hope(self, left: list[Ref]) -> None:
+        for one in left:
+            state = readiness.assess(self.things[one])
+            if state.hopeless:
+                raise self._failed([one], "rollout_failed", state.hopeless, [state.reason])
+
+    def _require_hope_for_pods(self, left: list[Ref]) -> None:
+        workloads = [self.things[one] for one in left if one.kind in kinds.WORKLOADS]
+        found = diagnosis.pods_of(self._cluster, workloads)
+        for thing in workloads:
+            one = kinds.ref(thing)
+            row = pods.hopeless(pods.problems(found[one]), is_job=one.kind == "Job")
+            if row:
+                key = "image_missing" if pods.is_image(row["reason"]) else "rollout_failed"
+                said = f"{row['container'] or row['name']}: {row['reason']} {row['message']}".strip()
+                raise self._failed([one], key, said, [row["reason"]])
+            refused = diagnosis.refusal(self._cluster, thing) if not found[one] else None
+            if refused:
+                raise self._failed([one], "rollout_failed", refused[1], [refused[0]])
+
+    def _failed(self, left: list[Ref], key: str, why: str, reasons: list[str]) -> ReleaseError:
+        objects = diagnosis.objects(self._cluster, [self.things[one] for one in left])
+        reasons = reasons + diagnosis.reasons(objects)
+        found = hints.hints(reasons)
+        names = ", ".join(self._titles[one] for one in left)
+        counts = ", ".join(filter(None, (readiness.assess(self.things[one]).progress for one in left)))
+        said = f"{names}: {why}" + (f" ({counts})" if counts else "")
+        return ReleaseError(key, said, found[0], objects=objects, hints=found)
+
+
+def workloads(things: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The objects that there is something to wait for."""
+    return [dict(one) for one in things if one["kind"] in kinds.WORKLOADS or not kinds.is_own(kinds.ref(one))]

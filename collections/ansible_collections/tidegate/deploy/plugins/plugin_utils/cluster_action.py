@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The Kubernetes modules: all of their work is done here, on the controller, in the task's own process."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible_collections.tidegate.deploy.plugins.module_utils.compose import spec as release_spec
+from ansible_collections.tidegate.deploy.plugins.module_utils.compose import summary
+from ansible_collections.tidegate.deploy.plugins.module_utils.compose.comparison import redacted
+from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube import (
+    canary_run,
+    comparison,
+    fingerprint,
+    kubeconfig,
+    operation,
+    preview,
+    release,
+    status,
+)
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube.api_problem import problem
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube.cluster import Cluster
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube.release import Release
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube.scene import Scene
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube.session import ApiError, Session
+from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
+from ansible_collections.tidegate.deploy.plugins.module_utils.release.veil import Veil
+from ansible_collections.tidegate.deploy.plugins.plugin_utils import progress
+from ansible_collections.tidegate.deploy.plugins.plugin_utils.release_action import _run_key
+
+_DOMAINS = {
+    "cluster_unreachable": "connection", "cluster_permission_insufficient": "auth", "kubeconfig_invalid": "auth",
+    "manifest_invalid": "preflight", "validation_error": "preflight", "kubectl_missing": "preflight",
+    "namespace_missing": "preflight", "pull_secret_missing": "preflight", "api_version_gone": "preflight",
+    "quota_exceeded": "preflight", "image_missing": "runtime", "rollout_failed": "health",
+    "rollout_timeout": "timeout", "field_conflict": "policy", "target_locked": "policy", "preview_stale": "policy",
+    "conflict": "policy", "internal_error": "internal",
+}  # fmt: skip
+_STRATEGIES = {"rolling": operation.roll, "blue_green": operation.switch, "canary": canary_run.start}
+
+
+class ClusterAction(ActionBase):
+    """`VERB` names the result file and the method that does the work."""
+
+    VERB = ""
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        self._vars = task_vars or {}
+        self._host = str(self._vars.get("inventory_hostname", ""))
+        self._spec: dict[str, Any] = {}
+        self._hidden: set[str] = set()
+        self._steps: list[dict[str, Any]] = []
+        try:
+            key = os.environ.get("TIDEGATE_HMAC_KEY")
+            self._veil = Veil(bytes.fromhex(key) if key else _run_key())
+            self._spec = release_spec.load(
+                self._task.args.get("release_spec_file"),
+                self._task.args.get("release_spec") or self._vars.get("release_spec"),
+            )
+            return getattr(self, f"_{self.VERB}")()
+        except ReleaseError as error:
+            return self._failed(error)
+        except ApiError as error:
+            return self._failed(problem(error, "the cluster"))
+
+    def _preview(self) -> dict[str, Any]:
+        wanted = self._release()
+        with self._session() as session:
+            found = preview.preview(Cluster(session), wanted, self._own_veil())
+        return self._told_preview(wanted, found)
+
+    def _told_preview(self, wanted: Release, found: Mapping[str, Any]) -> dict[str, Any]:
+        result = redacted(
+            {
+                "schema": "tidegate.preview/v1", "host": self._host, "project": wanted.project, "runtime_type": "k8s",
+                **found, "checks": [{**one, "host": self._host} for one in found["checks"]],
+            },
+            self._hidden,
+        )  # fmt: skip
+        self._keep({**result, "rendered": wanted.manifests.text()})
+        return {"changed": False, "tidegate": result, "summary": summary.of_preview(result)}
+
+    def _apply(self) -> dict[str, Any]:
+        state = self._task.args.get("state") or "released"
+        wanted = self._release()
+        with self._session() as session:
+            cluster = Cluster(session)
+            if state == "released" and not self._spec.get("rendered"):
+                self._require_fit(preview.preview(cluster, wanted, self._own_veil()))
+            if self._task.check_mode:
+                return self._told({"changed": False})
+            compare: Callable[[Scene], None] = self._compare if state == "released" else lambda seen: None
+            run = operation.begin(cluster, wanted, compare, self._tell, self._steps)
+            if state == "released":
+                return self._told(_STRATEGIES[wanted.strategy](run))
+            return self._told(canary_run.promote(run) if state == "promoted" else canary_run.abort(run))
+
+    def _status(self) -> dict[str, Any]:
+        projects = self._spec.get("projects") or [self._spec.get("project")]
+        found = []
+        with self._session() as session:
+            cluster = Cluster(session)
+            for project in projects:
+                place = release.whereabouts({**self._spec, "project": project})
+                own = Veil(self._veil.key_of(self._host, project))
+                found.append({"project": project, **status.status(cluster, project, place["namespace"], own)})
+        first = found[0] if found else {}
+        result = {"schema": "tidegate.status/v1", "host": self._host, **first, "projects": found}
+        self._keep(result)
+        return {"changed": False, "tidegate": result}
+
+    def _cancel(self) -> dict[str, Any]:
+        """Nothing of ours is left running in a cluster when the run has ended; its controllers go on as they will."""
+        release.whereabouts(self._spec)
+        import time
+
+        self._steps.append(step_record.step("operation_ended", "unchanged", time.time()))
+        return self._told({"changed": False, "ended": True})
+
+    def _release(self) -> Release:
+        wanted = release.read(self._spec)
+        self._hidden = comparison.secret_texts(wanted.manifests)
+        return wanted
+
+    def _session(self) -> Session:
+        path = self._task.args.get("kubeconfig") or self._vars.get("release_kubeconfig_file")
+        return Session(kubeconfig.read(str(path) if path else None))
+
+    def _own_veil(self) -> Veil:
+        return Veil(self._veil.key_of(self._host, self._spec["project"]))
+
+    def _compare(self, seen: Scene) -> None:
+        if not self._spec.get("compare_fingerprint"):
+            return
+        own = self._own_veil()
+        live = {one: seen.live.get(one) for one in seen.touched()}
+        parts = fingerprint.parts(live, own)
+        if fingerprint.whole(parts, own) == (self._spec.get("fingerprints") or {}).get(self._host):
+            return
+        moved = fingerprint.moved(live, parts, (self._spec.get("fingerprint_parts") or {}).get(self._host))
+        raise ReleaseError(
+            "preview_stale", "the cluster changed since the preview: " + ", ".join(moved), "Preview again.",
+            moved=moved,
+        )  # fmt: skip
+
+    def _require_fit(self, found: Mapping[str, Any]) -> None:
+        for check in found["checks"]:
+            if check["level"] == "blocking":
+                raise ReleaseError(check["code"], check["message"], check["hint"])
+
+    def _tell(self, who: str, how_far: str) -> None:
+        progress.tell(self._task, self._host, who, redacted(how_far, self._hidden))
+
+    def _told(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        more = {name: found[name] for name in ("live", "paused", "ended") if name in found}
+        result = redacted(
+            step_record.done(self._host, bool(found["changed"]), self._steps, **more), self._hidden
+        )
+        self._keep(result)
+        return {"changed": result["changed"], "tidegate": result, "summary": summary.of_steps(result)}
+
+    def _failed(self, error: ReleaseError) -> dict[str, Any]:
+        detail = dict(error.detail)
+        result = step_record.failure(self._host, error.error_key, str(error), error.hint, self._steps)
+        diagnostics = result["diagnostics"]
+        diagnostics["objects"] = detail.pop("objects", [])
+        diagnostics["hints"] = detail.pop("hints", None) or diagnostics["hints"]
+        domain = _DOMAINS.get(error.error_key, "runtime")
+        result["failure_domain"] = diagnostics["failure_domain"] = domain
+        result["detail"] = detail
+        result = redacted(result, self._hidden)
+        self._keep(result)
+        said = redacted(str(error), self._hidden)
+        return {"failed": True, "changed": result["changed"], "msg": said, "tidegate": result}
+
+    def _keep(self, result: Mapping[str, Any]) -> None:
+        folder = self._spec.get("result_dir")
+        if not folder:
+            return
+        path = Path(folder) / f"{self._host}.{self.VERB}.json"
+        with open(path, "w", opener=lambda name, flags: os.open(name, flags, 0o600), encoding="utf-8") as out:
+            json.dump(result, out)
