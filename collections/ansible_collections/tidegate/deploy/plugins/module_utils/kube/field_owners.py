@@ -33,18 +33,19 @@ def mark(live: Mapping[str, Any]) -> str:
 
 
 def moved(live: Mapping[str, Any], before: str) -> list[str]:
-    """`spec.replicas (kubectl)` for each field of a manager that is not as it was at the `mark` before."""
+    """`spec.replicas (kubectl)` for each field of a manager that is not as it was at the `mark` before.
+
+    Whoever takes a field over takes it from somebody: of our own entry is told only when nobody else moved.
+    """
     known = set(before.split(" ")) if before else set()
+    changed = [one for one in _entries(live) if f"{_name(one)}={_digest(one)}" not in known]
     rows = []
-    for entry in _entries(live):
-        if f"{_name(entry)}={_digest(entry)}" in known:
-            continue
+    for entry in [one for one in changed if one.get("manager") != ownership.MANAGER] or changed:
         manager = str(entry.get("manager"))
         fields = list(fields_of(entry))
-        told = fields[:_MOST_FIELDS] + (
-            [f"{len(fields) - _MOST_FIELDS} more"] if len(fields) > _MOST_FIELDS else []
-        )
-        rows += [f"{field} ({manager})" for field in told]
+        rows += [f"{field} ({manager})" for field in fields[:_MOST_FIELDS]]
+        if len(fields) > _MOST_FIELDS:
+            rows.append(f"{len(fields) - _MOST_FIELDS} more fields ({manager})")
     return rows
 
 
