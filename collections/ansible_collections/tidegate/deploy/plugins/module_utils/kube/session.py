@@ -39,7 +39,7 @@ class ApiError(Exception):
 
 class _Connection(http.client.HTTPSConnection):
     def __init__(self, access: Access) -> None:
-        super().__init__(access.host, access.port, timeout=_CONNECT_SECONDS)
+        super().__init__(access.host, access.port, timeout=_CONNECT_SECONDS, context=access.tls)
         self._access = access
 
     def connect(self) -> None:
