@@ -43,6 +43,8 @@ _DOMAINS = {
     "rollout_timeout": "timeout", "field_conflict": "policy", "target_locked": "policy", "preview_stale": "policy",
     "conflict": "policy", "internal_error": "internal",
 }  # fmt: skip
+# Characters of what is shown that go through Ansible, its callbacks and logs.
+_MOST_SHOWN = 512 * 1024
 _STRATEGIES = {"rolling": operation.roll, "blue_green": operation.switch, "canary": canary_run.start}
 
 
@@ -86,6 +88,8 @@ class ClusterAction(ActionBase):
             self._hidden,
         )  # fmt: skip
         self._keep({**result, "rendered": wanted.manifests.text()})
+        if len(result["shown"]) > _MOST_SHOWN:
+            result["shown"] = "The objects are in the result file only: together they are too long."
         return {"changed": False, "tidegate": result, "summary": summary.of_preview(result)}
 
     def _apply(self) -> dict[str, Any]:
@@ -128,6 +132,10 @@ class ClusterAction(ActionBase):
     def _release(self) -> Release:
         wanted = release.read(self._spec)
         self._hidden = comparison.secret_texts(wanted.manifests)
+        # Large, and not asked for again.
+        for name in ("manifests", "rendered"):
+            if self._spec.get(name):
+                self._spec[name] = "read"
         return wanted
 
     def _session(self) -> Session:

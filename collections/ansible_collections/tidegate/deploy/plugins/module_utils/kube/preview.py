@@ -21,10 +21,9 @@ def preview(cluster: Cluster, release: Release, veil: Veil) -> dict[str, Any]:
     """The fields of a preview but for who asked: services, images, checks, risk_facts, shown, fingerprint, parts."""
     seen = scene.look(cluster, release)
     checks = _standing(seen)
-    trials = _trials(seen)
     titles = seen.titles()
-    rows = _rows(seen, trials, titles, veil)
-    checks += [one for ref in seen.refs for one in _verdict(seen, trials.get(ref), titles[ref])]
+    trials, rows = _trials(seen, titles, veil)
+    checks += [one for ref in seen.refs for one in _verdict(seen, ref, trials.get(ref), titles[ref])]
     found = images.images(seen.objects)
     for one in found:
         if not one["pinned"]:
@@ -45,43 +44,44 @@ def preview(cluster: Cluster, release: Release, veil: Veil) -> dict[str, Any]:
     }
 
 
-def _trials(seen: Scene) -> dict[Ref, Trial]:
-    """A dry run of each object that the server can be asked about."""
-    titles = seen.titles()
-    asked = [
-        thing
-        for thing in seen.objects
-        if seen.cluster.resource(thing["apiVersion"], thing["kind"])
-        and (seen.namespace or not thing["metadata"].get("namespace"))
-    ]
+def _trials(
+    seen: Scene, titles: Mapping[Ref, str], veil: Veil
+) -> tuple[dict[Ref, Trial], list[dict[str, Any]]]:
+    """A dry run of each object that the server can be asked about, and what becomes of every object.
 
-    def attempt(thing: dict[str, Any]) -> Trial:
+    What came of a dry run is compared at once and forgotten: large releases are to need little memory.
+    """
+
+    def attempt(thing: dict[str, Any]) -> tuple[Trial | None, dict[str, Any]]:
         one = kinds.ref(thing)
-        wanted = trial.candidate(thing, seen.live[one], seen.release.project, seen.release.release_id)
-        return trial.attempt(seen.cluster, wanted, titles[one])
+        is_asked = seen.cluster.resource(one.api_version, one.kind) and (seen.namespace or not one.namespace)
+        tried = None
+        if is_asked:
+            wanted = trial.candidate(thing, seen.live[one], seen.release.project, seen.release.release_id)
+            tried = trial.attempt(seen.cluster, wanted, titles[one])
+        row = _row(seen, thing, titles[one], tried, veil)
+        if tried:
+            tried.result = None
+        return tried, row
 
-    return dict(zip(map(kinds.ref, asked), seen.cluster.session.each(attempt, asked), strict=True))
-
-
-def _rows(
-    seen: Scene, trials: Mapping[Ref, Trial], titles: Mapping[Ref, str], veil: Veil
-) -> list[dict[str, Any]]:
-    rows = []
-    for thing in seen.objects:
-        one = kinds.ref(thing)
-        live, tried = seen.live[one], trials.get(one)
-        action, changes = "none", []
-        if live is None:
-            action = "add"
-        elif tried and tried.result:
-            changes = comparison.changes(live, tried.result, seen.hidden(one), veil)
-        elif tried and tried.replaced:
-            changes = _told_by_manifest(live, thing, seen.hidden(one), veil)
-        rows.append({
-            "name": titles[one], "kind": one.kind, "action": "change" if changes else action, "changes": changes,
-        })  # fmt: skip
+    found = seen.cluster.session.each(attempt, seen.objects)
+    trials = {one: tried for one, (tried, _) in zip(seen.refs, found, strict=True) if tried}
+    rows = [row for _, row in found]
     rows += [{"name": titles[one], "kind": one.kind, "action": "remove", "changes": []} for one in seen.gone]
-    return sorted(rows, key=lambda row: (kinds.wave(row["kind"]), row["name"]))
+    return trials, sorted(rows, key=lambda row: (kinds.wave(row["kind"]), row["name"]))
+
+
+def _row(seen: Scene, thing: dict[str, Any], title: str, tried: Trial | None, veil: Veil) -> dict[str, Any]:
+    one = kinds.ref(thing)
+    live = seen.live[one]
+    action, changes = "none", []
+    if live is None:
+        action = "add"
+    elif tried and tried.result:
+        changes = comparison.changes(live, tried.result, seen.hidden(one), veil)
+    elif tried and tried.replaced:
+        changes = _told_by_manifest(live, thing, seen.hidden(one), veil)
+    return {"name": title, "kind": one.kind, "action": "change" if changes else action, "changes": changes}
 
 
 def _told_by_manifest(
@@ -100,10 +100,10 @@ def _laid_over(live: Any, thing: Any) -> Any:
     return thing
 
 
-def _verdict(seen: Scene, tried: Trial | None, title: str) -> list[dict[str, str]]:
+def _verdict(seen: Scene, ref: Ref, tried: Trial | None, title: str) -> list[dict[str, str]]:
     """The checks of one object."""
     if tried is None:
-        return _unasked(seen, title)
+        return _unasked(seen, ref, title)
     checks = []
     for one in tried.conflicts:
         checks.append(_check(
@@ -122,14 +122,13 @@ def _verdict(seen: Scene, tried: Trial | None, title: str) -> list[dict[str, str
     return checks
 
 
-def _unasked(seen: Scene, title: str) -> list[dict[str, str]]:
+def _unasked(seen: Scene, one: Ref, title: str) -> list[dict[str, str]]:
     if seen.namespace is None:
         return []
-    thing = next(one for one in seen.objects if seen.titles()[kinds.ref(one)] == title)
-    if (kinds.group(thing["apiVersion"]), thing["kind"]) in ownership.scope_of(seen.objects):
+    if (one.group, one.kind) in ownership.scope_of(seen.objects):
         said = f"{title} cannot be checked by the server before its definition is there"
         return [_check("info", "definition_first", said, "")]
-    said = f"{title}: the server has no {thing['kind']} in {thing['apiVersion']}"
+    said = f"{title}: the server has no {one.kind} in {one.api_version}"
     hint = "The version may be gone from this server, or its definition missing: see `kubectl api-versions`."
     return [_check("blocking", "api_version_gone", said, hint)]
 
@@ -171,8 +170,16 @@ def _pull_secrets(seen: Scene) -> list[dict[str, str]]:
 
 
 def _shown(seen: Scene, veil: Veil) -> str:
-    found = [comparison.shown(thing, seen.hidden(kinds.ref(thing)), veil) for thing in seen.objects]
-    return json.dumps(found, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    texts = [
+        json.dumps(
+            comparison.shown(thing, seen.hidden(kinds.ref(thing)), veil),
+            indent=2,
+            sort_keys=True,
+            ensure_ascii=False,
+        )
+        for thing in seen.objects
+    ]
+    return "[\n" + ",\n".join(texts) + "\n]\n"
 
 
 def _check(level: str, code: str, message: str, hint: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ..release.errors import ReleaseError
@@ -46,16 +47,17 @@ class Scene:
 
     def hidden(self, one: Ref) -> list[str]:
         """The paths of the object's values that a secret variable is, or was, part of."""
-        return self._hidden().get(one, []) + self.held.hidden.get(_word(one), [])
+        return self._hidden.get(one, []) + self.held.hidden.get(_word(one), [])
 
     def hidden_words(self) -> dict[str, list[str]]:
         """The same of the release alone, as the inventory keeps it."""
-        return {_word(one): paths for one, paths in self._hidden().items()}
+        return {_word(one): paths for one, paths in self._hidden.items()}
 
     def touched(self) -> list[Ref]:
         """Everything whose change makes a preview stale."""
         return [*self.refs, *self.gone]
 
+    @cached_property
     def _hidden(self) -> dict[Ref, list[str]]:
         return {kinds.ref(self.objects[index]): paths for index, paths in self.release.hidden.items()}
 
