@@ -40,7 +40,7 @@ def problem(error: ApiError, title: str) -> ReleaseError:
         return ReleaseError("conflict", said, "Somebody else changed it at the same time: try again.")
     if error.status in _BUSY:
         return ReleaseError("cluster_unreachable", said, "See that its API answers from here.")
-    if error.status < 500:
+    if error.status < 500 or _is_typing(error):
         hint = "Correct the manifests."
         if is_immutable(error):
             hint = "The field cannot be changed: give the object another name, or delete it first."
@@ -54,6 +54,11 @@ def is_immutable(error: ApiError) -> bool:
     return error.status == 422 and (
         "immutable" in said or "updates to statefulset spec" in said or "may not change" in said
     )
+
+
+def _is_typing(error: ApiError) -> bool:
+    """Servers answer 500 for what does not fit the schema of a kind."""
+    return "failed to create typed patch object" in str(error)
 
 
 def _forbidden(said: str) -> ReleaseError:

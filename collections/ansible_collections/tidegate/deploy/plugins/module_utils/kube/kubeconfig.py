@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import yaml
-
 from ..release.errors import ReleaseError
+from . import documents
 
 _MOST_BYTES = 1024 * 1024
 
@@ -56,10 +55,8 @@ def read(path: str | None) -> Access:
     if len(text) > _MOST_BYTES:
         raise _invalid(f"it is larger than {_MOST_BYTES} bytes")
     try:
-        document = (
-            json.loads(text) if text.lstrip().startswith("{") else yaml.load(text, Loader=yaml.CSafeLoader)
-        )  # noqa: S506
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        document = json.loads(text) if text.lstrip().startswith("{") else documents.plain(text, "it")
+    except (ValueError, RecursionError, ReleaseError) as error:
         raise _invalid("it is neither JSON nor YAML") from error
     cluster, user = _current(document)
     return _access(cluster, user, Path(chosen))
@@ -89,9 +86,12 @@ def _access(cluster: Mapping[str, Any], user: Mapping[str, Any], path: Path) -> 
     if where.scheme != "https" or not where.hostname:
         raise _invalid("its server is no https:// address")
     is_verified = cluster.get("insecure-skip-tls-verify") is not True
-    tls = ssl.create_default_context(
-        cadata=_inline(cluster, "certificate-authority", path) if is_verified else None
-    )
+    try:
+        tls = ssl.create_default_context(
+            cadata=_inline(cluster, "certificate-authority", path) if is_verified else None
+        )
+    except ssl.SSLError as error:
+        raise _invalid("its certificate authority is no certificate") from error
     if not is_verified:
         tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
     if user.get("exec") or user.get("auth-provider"):
