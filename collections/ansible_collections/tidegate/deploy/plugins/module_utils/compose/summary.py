@@ -17,7 +17,8 @@ def of_preview(result: Mapping[str, Any]) -> list[str]:
         lines += [f"  {one['path']}: {one['before']} -> {one['after']}" for one in service["changes"]]
     for image in result.get("images") or []:
         where = "is on the host" if image["present"] else f"comes from its {image['source']}"
-        lines.append(f"image {image['reference']} {where} ({image['digest'] or image['image_id']})")
+        known = image["digest"] or image["image_id"] or "not pinned"
+        lines.append(f"image {image['reference']} {where} ({known})")
     for check in result.get("checks") or []:
         hint = f" {check['hint']}" if check["hint"] else ""
         lines.append(f"{check['level']}: {check['code']}: {check['message']}.{hint}")

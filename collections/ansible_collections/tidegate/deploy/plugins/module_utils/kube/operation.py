@@ -37,7 +37,9 @@ class Run:
 
     def wait(self, things: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Wait until they are ready; raises ReleaseError."""
-        return rollout.wait(self.cluster, things, self.release.health_timeout, self.tell, self.steps)
+        return rollout.wait(
+            self.cluster, self.release.project, things, self.release.health_timeout, self.tell, self.steps
+        )
 
     def union(self, *more: Ref) -> list[Ref]:
         """All that this project has, or is about to have, in the cluster."""

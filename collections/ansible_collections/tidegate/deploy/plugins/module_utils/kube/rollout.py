@@ -18,11 +18,14 @@ from .session import ApiError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 1.0
 _LOOK_AT_PODS_SECONDS = 2.0
+# What is not ready after the others are is looked at in its turn.
+_MOST_LOOKED_AT = 10
 Tell = Callable[[str, str], None]
 
 
 def wait(
     cluster: Cluster,
+    project: str,
     things: Iterable[dict[str, Any]],
     seconds: float,
     tell: Tell,
@@ -33,7 +36,7 @@ def wait(
     Raises ReleaseError: rollout_failed or image_missing when it cannot get better, rollout_timeout; with `objects`.
     """
     started = time.time()
-    watch = _Watch(cluster, list(things), tell)
+    watch = _Watch(cluster, project, list(things), tell)
     try:
         is_first = watch.is_done()
         if not is_first:
@@ -54,8 +57,9 @@ def wait(
 
 
 class _Watch:
-    def __init__(self, cluster: Cluster, things: list[dict[str, Any]], tell: Tell) -> None:
+    def __init__(self, cluster: Cluster, project: str, things: list[dict[str, Any]], tell: Tell) -> None:
         self._cluster = cluster
+        self._project = project
         self.things = {kinds.ref(one): one for one in things}
         self._titles = kinds.titles(self.things)
         self._tell = tell
@@ -89,7 +93,7 @@ class _Watch:
             self._look(left)
 
     def _look(self, left: list[Ref]) -> None:
-        for one, thing in zip(left, self._cluster.session.each(self._cluster.get, left), strict=True):
+        for one, thing in self._cluster.live(left, self._project).items():
             if thing is None:
                 raise ReleaseError(
                     "rollout_failed",
@@ -112,7 +116,7 @@ class _Watch:
                 raise self._failed([one], "rollout_failed", state.hopeless, [state.reason])
 
     def _require_hope_for_pods(self, left: list[Ref]) -> None:
-        workloads = [self.things[one] for one in left if one.kind in kinds.WORKLOADS]
+        workloads = [self.things[one] for one in left if one.kind in kinds.WORKLOADS][:_MOST_LOOKED_AT]
         found = diagnosis.pods_of(self._cluster, workloads)
         for thing in workloads:
             one = kinds.ref(thing)
@@ -126,7 +130,7 @@ class _Watch:
                 raise self._failed([one], "rollout_failed", refused[1], [refused[0]])
 
     def _failed(self, left: list[Ref], key: str, why: str, reasons: list[str]) -> ReleaseError:
-        objects = diagnosis.objects(self._cluster, [self.things[one] for one in left])
+        objects = diagnosis.objects(self._cluster, [self.things[one] for one in left[:_MOST_LOOKED_AT]])
         reasons = reasons + diagnosis.reasons(objects)
         found = hints.hints(reasons)
         names = ", ".join(self._titles[one] for one in left)
