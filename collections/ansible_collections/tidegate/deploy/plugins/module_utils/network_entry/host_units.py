@@ -127,7 +127,7 @@ def _balancer_unit(entry: Entry, host: str, programs: Programs) -> str:
         " --pid=/run/tidegate-network-entry-balancer.pid"
         " --checkers_pid=/run/tidegate-network-entry-balancer-child.pid\n"
         f"{''.join(removals)}"
-        "KillMode=mixed\nTimeoutStopSec=5\nRestart=on-failure\nRestartSec=1\n"
+        "ExecReload=/bin/kill -HUP $MAINPID\nKillMode=mixed\nTimeoutStopSec=5\nRestart=on-failure\nRestartSec=1\n"
     )
 
 

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The controller's half of `network_entry_info`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.tidegate.deploy.plugins.plugin_utils.entry_action import EntryAction
+
+
+class ActionModule(EntryAction):
+    VERB = "status"
+
+    def _work(self) -> dict[str, Any]:
+        last = max(self._entry.floor_seconds(one.host) for one in self._entry.directors)
+        settle = bool(self._task.args.get("settle"))
+        payload = self._payload(
+            settle_seconds=self._entry.advert_interval * 1.5 + 0.3 if settle else 0,
+            wait_vrrp=settle,
+            timeout=last * 2 + 30,
+        )
+        return {"changed": False, "live": self._ask("network_entry_info", payload)["live"]}

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an entry does on a host now, and the order to one director to stand back for a while."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Dict, List, Mapping
+
+from ..release.errors import ReleaseError
+from . import host_command, host_facts, host_units, keepalived_config, remembered
+from .recorded_step import Step
+
+
+def inspect(payload: Mapping[str, Any], steps: List[Dict[str, Any]]) -> Dict[str, Any]:
+    """This host's part of the entry. `settle_seconds` in the payload waits until it stays the same that long."""
+    end = time.monotonic() + float(payload.get("timeout") or 0)
+    quiet_for, since, last = float(payload.get("settle_seconds") or 0), time.monotonic(), None
+    while True:
+        now = live()
+        key = (now["holds_vip"], now["balances"], now["vrrp"])
+        if key != last:
+            last, since = key, time.monotonic()
+        is_back = (
+            not payload.get("wait_vrrp") or now["vrrp"] or not now["installed"] or now["priority"] is None
+        )
+        if (is_back and time.monotonic() - since >= quiet_for) or time.monotonic() > end:
+            return {"changed": False, "live": now}
+        time.sleep(0.1)
+
+
+def live() -> Dict[str, Any]:
+    """Who this host is in the entry, as it is now."""
+    state = remembered.read()
+    current = state.get("active") or state.get("current")
+    if not current:
+        return {"installed": False, "holds_vip": False, "balances": False, "vrrp": False, "services": []}
+    address = current["vip"].split("/")[0]
+    held = [
+        name
+        for name, addresses in host_facts.interfaces().items()
+        if address in [one.split("/")[0] for one in addresses] and name == current["interface"]
+    ]
+    quiet = host_facts.interfaces().get(current["holds_quietly"] or "", [])
+    services = [one for one in host_facts.virtual_services() if one["address"] == address]
+    for one in services:
+        _count(one, current)
+    return {
+        "installed": True,
+        "entry_id": current["entry_id"],
+        "vip": current["vip"],
+        "priority": current["priority"],
+        "vrrp": _active(host_units.VRRP_UNIT),
+        "holds_vip": bool(held),
+        "balances": bool(services),
+        "holds_quietly": current["holds_quietly"] is None or f"{address}/32" in quiet,
+        "settings_kept": all(
+            (remembered.text_of(f"/proc/sys/{key}") or "").strip() == value
+            for key, value in current["sysctls"].items()
+        ),
+        "balancer": current["balancer"],
+        "services": services,
+    }
+
+
+def stand_back(payload: Mapping[str, Any], steps: List[Dict[str, Any]]) -> Dict[str, Any]:
+    """Stop VRRP here after `delay` seconds and start it again `seconds` later, whatever becomes of the caller."""
+    if not _active(host_units.VRRP_UNIT):
+        raise ReleaseError(
+            "release_state_invalid", "VRRP does not run on this host", "Apply the entry first."
+        )
+    delay, seconds = float(payload["delay"]), float(payload["seconds"])
+    if payload["check_mode"]:
+        return {"changed": True}
+    with Step(steps, "stand_back") as step:
+        for name, when, verb in (("return", delay + seconds, "start"), ("leave", delay, "stop")):
+            done = host_command.run(
+                ["systemd-run", "--quiet", "--collect", f"--unit=tidegate-network-entry-{name}",
+                 f"--on-active={int(when * 1000)}ms", "--timer-property=AccuracySec=10ms",
+                 keepalived_config.SYSTEMCTL, verb, host_units.VRRP_UNIT]
+            )  # fmt: skip
+            if done.exit_code != 0:
+                raise ReleaseError(
+                    "conflict", f"a failover test is at work: {done.said.strip()}", "Wait for it."
+                )
+        step.changed = True
+    return {"changed": True}
+
+
+def _count(service: Dict[str, Any], current: Mapping[str, Any]) -> None:
+    """Add how many connections each real server was given since it joined."""
+    _keepalived, ipvsadm, libraries = current["programs"]
+    if not ipvsadm:
+        return
+    endpoint = f"{service['address']}:{service['port']}"
+    environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "LD_LIBRARY_PATH": libraries}
+    said = host_command.run(
+        [ipvsadm, "--list", "--numeric", "--exact", "--stats", "--tcp-service", endpoint], environment
+    ).said
+    given = {}
+    for line in said.splitlines():
+        words = line.split()
+        if words[:1] == ["->"] and len(words) > 2 and words[2].isdigit():
+            given[words[1]] = int(words[2])
+    for one in service["real_servers"]:
+        one["given"] = given.get(f"{one['address']}:{one['port']}", 0)
+
+
+def _active(unit: str) -> bool:
+    return host_command.run(["systemctl", "is-active", "--quiet", unit]).exit_code == 0
