@@ -10,7 +10,7 @@ from typing import Any
 
 from ..host import step_record
 from ..release.errors import ReleaseError
-from . import kinds, ownership, readiness, trial
+from . import kinds, ownership, readiness, slim, trial
 from .api_problem import is_immutable, problem
 from .cluster import Cluster
 from .kinds import Ref
@@ -24,7 +24,7 @@ Tell = Callable[[str, str], None]
 
 @dataclass
 class Done:
-    """`action` is created, changed, replaced or unchanged; `thing` is the object as the server then had it."""
+    """`action` is created, changed, replaced or unchanged; `thing` is, slim, the object as the server then had it."""
 
     ref: Ref
     action: str
@@ -83,7 +83,11 @@ def prune(seen: Scene, gone: Iterable[Ref], steps: list[dict[str, Any]]) -> bool
 
 def _one(seen: Scene, thing: dict[str, Any], title: str) -> Done | ReleaseError:
     try:
-        return _applied(seen, thing)
+        done = _applied(seen, thing)
+        # What was there before is compared now, and held no longer.
+        before = seen.live.get(done.ref)
+        seen.live[done.ref] = slim.slim(before) if before else None
+        return Done(done.ref, done.action, slim.slim(done.thing))
     except ApiError as error:
         return problem(error, title)
     except ReleaseError as error:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -12,7 +12,7 @@ from .kinds import Ref
 from .session import ApiError, Session
 
 _APPLY = "application/apply-patch+yaml"
-_PAGE = 500
+_PAGE = 200
 # From so many objects of a kind on, one list is cheaper than asking for each.
 _FEW = 4
 
@@ -58,9 +58,18 @@ class Cluster:
             raise
 
     def list(
-        self, api_version: str, kind: str, namespace: str = "", labels: str = "", fields: str = ""
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str = "",
+        labels: str = "",
+        fields: str = "",
+        keep: Callable[[Mapping[str, Any]], dict[str, Any]] = dict,
     ) -> list[dict[str, Any]]:
-        """The objects of a kind that the server knows; `labels` and `fields` are selectors."""
+        """The objects of a kind that the server knows; `labels` and `fields` are selectors.
+
+        `keep` makes of each, page by page, what is kept of it.
+        """
         resource = self._resources.get((api_version, kind))
         if resource is None:
             return []
@@ -72,12 +81,19 @@ class Cluster:
         found: list[dict[str, Any]] = []
         while True:
             page = self.session.get(path, query)
-            found += [{"apiVersion": api_version, "kind": kind, **one} for one in page.get("items") or []]
+            found += [
+                keep({"apiVersion": api_version, "kind": kind, **one}) for one in page.get("items") or []
+            ]
             query["continue"] = (page.get("metadata") or {}).get("continue")
             if not query["continue"]:
                 return found
 
-    def live(self, refs: Iterable[Ref], project: str) -> dict[Ref, dict[str, Any] | None]:
+    def live(
+        self,
+        refs: Iterable[Ref],
+        project: str,
+        keep: Callable[[Mapping[str, Any]], dict[str, Any]] = dict,
+    ) -> dict[Ref, dict[str, Any] | None]:
         """The objects as they are, None for those that are not there: in few requests, several at a time."""
         wanted = list(dict.fromkeys(refs))
         found: dict[Ref, dict[str, Any] | None] = {}
@@ -86,11 +102,12 @@ class Cluster:
             groups.setdefault((one.api_version, one.kind, one.namespace), []).append(one)
         many = [key for key, members in groups.items() if len(members) >= _FEW]
         selector = f"{ownership.PROJECT}={project}"
-        for listed in self.session.each(lambda key: self._listed(*key, selector), many):
+        for listed in self.session.each(lambda key: self._listed(*key, selector, keep), many):
             found |= {kinds.ref(thing): thing for thing in listed}
         found = {one: found[one] for one in wanted if one in found}
         left = [one for one in wanted if one not in found]
-        found |= zip(left, self.session.each(self.get, left), strict=True)
+        singles = self.session.each(self.get, left)
+        found |= {one: keep(thing) if thing else None for one, thing in zip(left, singles, strict=True)}
         return found
 
     def apply(self, thing: Mapping[str, Any], force: bool = False, dry_run: bool = False) -> dict[str, Any]:
@@ -140,9 +157,16 @@ class Cluster:
         except ApiError:
             return ""
 
-    def _listed(self, api_version: str, kind: str, namespace: str, labels: str) -> list[dict[str, Any]]:
+    def _listed(
+        self,
+        api_version: str,
+        kind: str,
+        namespace: str,
+        labels: str,
+        keep: Callable[[Mapping[str, Any]], dict[str, Any]],
+    ) -> list[dict[str, Any]]:
         try:
-            return self.list(api_version, kind, namespace, labels)
+            return self.list(api_version, kind, namespace, labels, keep=keep)
         except ApiError as error:
             # Whoever may not list may still be allowed to get each.
             if error.status in (403, 404):

@@ -82,8 +82,8 @@ def take(run: Run, **changes: Any) -> None:
             for one in run.seen.objects
             if kinds.ref(one) == Ref("v1", "Namespace", "", run.release.namespace)
         ]
-        for done in apply.apply(run.seen, own, []):
-            run.seen.live[done.ref] = done.thing
+        apply.apply(run.seen, own, [])
+        run.seen.live |= run.cluster.live([kinds.ref(one) for one in own], run.release.project)
     run.hold.begin(release_id=run.release.release_id, hidden=run.hidden(), **changes)
 
 

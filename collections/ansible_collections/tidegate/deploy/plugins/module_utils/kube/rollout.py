@@ -9,7 +9,7 @@ from typing import Any
 
 from ..host import step_record
 from ..release.errors import ReleaseError
-from . import diagnosis, hints, kinds, pods, readiness
+from . import diagnosis, hints, kinds, pods, readiness, slim
 from .api_problem import problem
 from .cluster import Cluster
 from .kinds import Ref
@@ -93,7 +93,7 @@ class _Watch:
             self._look(left)
 
     def _look(self, left: list[Ref]) -> None:
-        for one, thing in self._cluster.live(left, self._project).items():
+        for one, thing in self._cluster.live(left, self._project, slim.slim).items():
             if thing is None:
                 raise ReleaseError(
                     "rollout_failed",

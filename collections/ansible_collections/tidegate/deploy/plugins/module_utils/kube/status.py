@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..release.veil import Veil
-from . import fingerprint, kinds, readiness, scene
+from . import fingerprint, kinds, readiness, scene, slim
 from .cluster import Cluster
 from .kinds import Ref
 from .release import Release
@@ -63,5 +63,5 @@ def rows(things: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _workloads(cluster: Cluster, refs: list[Ref], project: str) -> list[dict[str, Any]]:
     wanted = [one for one in refs if one.kind in kinds.WORKLOADS]
-    found = scene.asked(lambda: cluster.live(wanted, project), "objects")
+    found = scene.asked(lambda: cluster.live(wanted, project, slim.slim), "objects")
     return [thing for thing in found.values() if thing]
