@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: k8s_cancel
 short_description: Say that nothing of a release is left running
-version_added: "0.2.0"
+version_added: "0.1.0"
 description:
   - The work of a release to a cluster is the run itself, and ends with it.
   - Answers C(ended), as M(tidegate.deploy.compose_cancel) does.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: k8s_info
 short_description: Tell what a cluster has of a project
-version_added: "0.2.0"
+version_added: "0.1.0"
 description:
   - Reads the workloads that Tidegate applied, the release they came from, and their fingerprint. Changes nothing.
 options:

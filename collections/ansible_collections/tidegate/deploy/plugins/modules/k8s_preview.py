@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: k8s_preview
 short_description: Show what a release would change in a cluster
-version_added: "0.2.0"
+version_added: "0.1.0"
 description:
   - Renders the manifests, has the server apply them as a dry run, and compares each object with what is there.
   - Names fields that others own, what would be pruned, what quotas have no room for, and images that no digest pins.

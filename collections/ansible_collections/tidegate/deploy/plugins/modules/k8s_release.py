@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: k8s_release
 short_description: Make the objects of a cluster as released
-version_added: "0.2.0"
+version_added: "0.1.0"
 description:
   - Applies the objects in order of their kinds with server-side apply, and only those of which something comes.
   - Waits until workloads are ready, telling how far they are, and fails as soon as they cannot become so.

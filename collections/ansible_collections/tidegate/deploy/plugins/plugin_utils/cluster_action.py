@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -124,8 +125,6 @@ class ClusterAction(ActionBase):
     def _cancel(self) -> dict[str, Any]:
         """Nothing of ours is left running in a cluster when the run has ended; its controllers go on as they will."""
         release.whereabouts(self._spec)
-        import time
-
         self._steps.append(step_record.step("operation_ended", "unchanged", time.time()))
         return self._told({"changed": False, "ended": True})
 
