@@ -18,6 +18,15 @@ from tests.lab.host import LabHost
 from tests.lab.lab import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "collections"))
+
+from ansible_collections.tidegate.deploy.plugins.module_utils.network_entry import (  # noqa: E402
+    outside as outside,
+)
+from ansible_collections.tidegate.deploy.plugins.module_utils.network_entry import (  # noqa: E402
+    parameters,
+)
+
 # What the programs need beside what the hosts have.
 PACKAGES = {
     "bookworm": (
@@ -173,6 +182,11 @@ class Entries:
             for host in self.hosts
             if host.state() == "running" and f" {self.vip}/" in host.exec(["ip", "-4", "address"]).stdout
         ]
+
+
+def floor_ms(spec: dict[str, Any], follower: str) -> float:
+    """How long VRRP itself takes until this director follows a dead one, in milliseconds."""
+    return parameters.parse(spec).floor_seconds(follower) * 1000
 
 
 def likeness(host: LabHost) -> dict[str, list[str]]:

@@ -11,12 +11,14 @@ from .parameters import Entry
 _SKEW_BLOCKS, _SKEW_WARNS = 60.0, 5.0
 
 
-def of_facts(entry: Entry, host: str, facts: Mapping[str, Any], is_ours: bool) -> List[Dict[str, Any]]:
-    """The checks that found something. `is_ours`: this host already runs this very VIP."""
+def of_facts(
+    entry: Entry, host: str, facts: Mapping[str, Any], is_ours: bool, has_entry: bool
+) -> List[Dict[str, Any]]:
+    """The checks that found something. `has_entry`: this host runs an entry; `is_ours`: with this very VIP."""
     found: List[Dict[str, Any]] = []
     _rights(found, facts)
     _interface(found, entry, host, facts)
-    _address(found, entry, host, facts, is_ours)
+    _address(found, entry, host, facts, is_ours, has_entry)
     _kernel(found, entry, facts)
     _neighbours(found, entry, host, facts)
     if facts.get("foreign_keepalived"):
@@ -91,7 +93,8 @@ def _interface(found: List[Dict[str, Any]], entry: Entry, host: str, facts: Mapp
 
 
 def _address(
-    found: List[Dict[str, Any]], entry: Entry, host: str, facts: Mapping[str, Any], is_ours: bool
+    found: List[Dict[str, Any]], entry: Entry, host: str, facts: Mapping[str, Any], is_ours: bool,
+    has_entry: bool,
 ) -> None:
     answers = facts.get("answers") or {}
     macs = set(answers.get(entry.address, []))
@@ -117,7 +120,7 @@ def _address(
             found, "vip_conflict", "virtual_service_exists",
             f"IPVS has {entry.address}:{taken[0]['port']} already", "Find who balances there, or choose another VIP.",
         )  # fmt: skip
-    known = {one.address for one in entry.directors} if is_ours else set()
+    known = {one.address for one in entry.directors} if has_entry else set()
     heard = [one for one in facts.get("adverts") or [] if one["virtual_router_id"] == entry.virtual_router_id]
     strangers = sorted({one["source"] for one in heard} - known)
     if strangers:

@@ -42,7 +42,10 @@ def listen(interface: str, addresses: Iterable[str], seconds: float) -> Dict[str
                     arp.send(_probe(mac, one))
             ready = select.select([arp, heard], [], [], 0.05)[0]
             if arp in ready:
-                _note_answer(arp.recv(2048), answers)
+                frame = arp.recv(2048)
+                # A bridge may hand back what this host itself said.
+                if frame[22:28] != mac:
+                    _note_answer(frame, answers)
             if heard in ready:
                 packet, source = heard.recvfrom(2048)
                 # What this host sends itself is seen as well.

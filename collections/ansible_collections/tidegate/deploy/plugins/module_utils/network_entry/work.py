@@ -36,7 +36,7 @@ def preview(payload: Mapping[str, Any], steps: Steps) -> Dict[str, Any]:
     state = remembered.read()
     current = state.get("current") or {}
     is_ours = current.get("vip") == entry.vip
-    found = checks.of_facts(entry, host, facts, is_ours)
+    found = checks.of_facts(entry, host, facts, is_ours, bool(current))
     interface = facts["interface"] or ""
     key = bytes.fromhex(payload["veil_key"])
     before = _masked(remembered.text_of(remembered.CONFIG) or "", key)
