@@ -198,8 +198,8 @@ def likeness(host: LabHost) -> dict[str, list[str]]:
         " systemctl list-units --all --no-legend --plain --no-pager 'tidegate*' 'run-*' | grep -v '[.]scope'",
         "rules": "nft list ruleset; ip rule; ip route show table all",
         "files": "find / -xdev -path /proc -prune -o -path /sys -prune -o -path /run -prune -o -path /tmp -prune -o"
-        " -path /var/log -prune -o -path /root/.ansible -prune -o -name __pycache__ -prune -o -path /var/lib/systemd -prune"
-        " -o -print | sort; ls /run",
+        " -path /var/log -prune -o -path /root/.ansible -prune -o -name __pycache__ -prune "
+        "-o -path /var/lib/systemd -prune -o -print | sort; ls /run",
     }
     found = {}
     for name, text in script.items():
