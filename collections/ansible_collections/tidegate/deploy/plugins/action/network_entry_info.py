@@ -18,6 +18,8 @@ class ActionModule(EntryAction):
         payload = self._payload(
             settle_seconds=self._entry.advert_interval * 1.5 + 0.3 if settle else 0,
             wait_vrrp=settle,
+            # Who has just started listens that long before it takes the VIP back.
+            election_seconds=last + 0.5,
             timeout=last * 2 + 30,
         )
         return {"changed": False, "live": self._ask("network_entry_info", payload)["live"]}

@@ -31,8 +31,6 @@ def _global(entry: Entry, host: str) -> str:
         [
             f"router_id {host}",
             f"vrrp_version {2 if entry.auth_pass else 3}",
-            # An interface that is taken away and comes back is used again.
-            "dynamic_interfaces",
             "enable_script_security",
             "script_user root",
         ],

@@ -105,5 +105,14 @@ def _count(service: Dict[str, Any], current: Mapping[str, Any]) -> None:
         one["given"] = given.get(f"{one['address']}:{one['port']}", 0)
 
 
+def _uptime(unit: str) -> float:
+    """For how many seconds a unit has run; no end of them for one that does not."""
+    said = host_command.run(["systemctl", "show", "--value", "--property=ActiveEnterTimestampMonotonic", unit]).said
+    began = said.strip()
+    if not began.isdigit() or began == "0" or not _active(unit):
+        return float("inf")
+    return time.clock_gettime(time.CLOCK_MONOTONIC) - int(began) / 1e6
+
+
 def _active(unit: str) -> bool:
     return host_command.run(["systemctl", "is-active", "--quiet", unit]).exit_code == 0
