@@ -171,7 +171,8 @@ def _foreign(entries: Entries, host: LabHost) -> None:
                     " advert_int 1\n virtual_ipaddress {\n 10.99.99.9/32\n }\n}\n")  # fmt: skip
     host.exec(["sh", "-c", "export LD_LIBRARY_PATH=$(echo /opt/other/*/lib | tr ' ' :);"
                " systemd-run --quiet --unit=other -E LD_LIBRARY_PATH=$LD_LIBRARY_PATH"
-               " $(ls /opt/other/*/usr/sbin/keepalived) -n -l -P -p /tmp/o.pid -r /tmp/or.pid -f /opt/other.conf"])  # fmt: skip
+               " $(ls /opt/other/*/usr/sbin/keepalived)"
+               " -n -l -P -p /tmp/o.pid -r /tmp/or.pid -f /opt/other.conf"])  # fmt: skip
     time.sleep(5)
 
 
