@@ -152,13 +152,20 @@ def _take_modules(new: Mapping[str, Any], before: Dict[str, Any]) -> None:
     for name in new["modules"]:
         if os.path.isdir(f"/sys/module/{name}"):
             continue
+        already = _loaded_modules()
         done = host_command.run(["modprobe", name])
         if done.exit_code != 0:
             raise ReleaseError(
                 "kernel_module_missing", f"{name} cannot be loaded: {done.said.strip()}",
                 "Install the modules of the running kernel.",
             )  # fmt: skip
-        loaded.append(name)
+        # Those that it needs came with it, and would stay behind with their settings.
+        loaded += [one for one in reversed(_loaded_modules()) if one not in already]
+
+
+def _loaded_modules() -> List[str]:
+    """The newest first."""
+    return [line.split()[0] for line in (remembered.text_of("/proc/modules") or "").splitlines()]
 
 
 def unload_modules(before: Mapping[str, Any]) -> None:
@@ -166,6 +173,8 @@ def unload_modules(before: Mapping[str, Any]) -> None:
     for name in reversed(before.get("modules", [])):
         # Virtual services go with the process that made them, a moment after it.
         for _attempt in range(20):
+            if name not in _loaded_modules():
+                break
             if host_command.run(["modprobe", "--remove", name]).exit_code == 0:
                 break
             time.sleep(0.1)

@@ -71,9 +71,10 @@ def prepare(payload: Mapping[str, Any], steps: Steps) -> Dict[str, Any]:
     lacking = [one for one in programs.missing(artifacts) if one not in arrived]
     if payload["check_mode"] or lacking:
         return {"changed": payload["check_mode"], "missing": [] if payload["check_mode"] else lacking}
-    changed = False
+    changed, is_new = False, not os.path.isdir(os.path.dirname(remembered.folder()))
     with remembered.held(payload["holder"], payload.get("fencing_token")):
         state = remembered.read()
+        state.setdefault("before", {}).setdefault("no_state_folder", is_new)
         with Step(steps, "install") as step:
             state["delivered"] = sorted({*state.get("delivered", []), *programs.take(arrived)})
             _keep(state, payload)
@@ -139,6 +140,9 @@ def roll_back(payload: Mapping[str, Any], steps: Steps) -> Dict[str, Any]:
                 _keep(state, payload)
             else:
                 _forget(state)
+    if not previous and (state.get("before") or {}).get("no_state_folder"):
+        # After the lock, which lies in it.
+        programs.remove_empty(os.path.dirname(remembered.folder()))
     return {"changed": True, "removed": not previous}
 
 
