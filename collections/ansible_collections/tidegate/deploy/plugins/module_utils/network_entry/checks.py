@@ -93,7 +93,11 @@ def _interface(found: List[Dict[str, Any]], entry: Entry, host: str, facts: Mapp
 
 
 def _address(
-    found: List[Dict[str, Any]], entry: Entry, host: str, facts: Mapping[str, Any], is_ours: bool,
+    found: List[Dict[str, Any]],
+    entry: Entry,
+    host: str,
+    facts: Mapping[str, Any],
+    is_ours: bool,
     has_entry: bool,
 ) -> None:
     answers = facts.get("answers") or {}

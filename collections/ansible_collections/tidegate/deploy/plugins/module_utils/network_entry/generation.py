@@ -8,7 +8,7 @@ import time
 from typing import Any, Dict, List, Mapping, Optional
 
 from ..release.errors import ReleaseError
-from . import host_command, host_units, keepalived_config, programs, remembered
+from . import host_command, host_units, keepalived_config, remembered
 from .parameters import Entry
 
 Generation = Dict[str, Any]
@@ -47,7 +47,7 @@ def wanted(
         "modules": host_units.kernel_modules(entry, host),
         "config": keepalived_config.render(entry, host, interface) if is_director else None,
         "artifacts": sorted(one["sha256"] for one in artifacts.values()) if is_director else [],
-        "programs": list((tools.keepalived, tools.ipvsadm, tools.libraries)),
+        "programs": [tools.keepalived, tools.ipvsadm, tools.libraries],
     }
 
 
@@ -76,7 +76,7 @@ def config_file_differs(new: Mapping[str, Any]) -> bool:
 def _stop_old(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     going = [name for name, text in old["units"].items() if new["units"].get(name) != text]
     # What needs another is stopped first: the balancer, then VRRP, then the address.
-    for name in reversed(sorted(going, key=_order)):
+    for name in sorted(going, key=_order, reverse=True):
         _systemctl("stop", name)
         if name not in new["units"]:
             if name in old["enabled"]:

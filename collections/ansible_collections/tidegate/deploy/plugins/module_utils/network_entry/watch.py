@@ -107,7 +107,9 @@ def _count(service: Dict[str, Any], current: Mapping[str, Any]) -> None:
 
 def _uptime(unit: str) -> float:
     """For how many seconds a unit has run; no end of them for one that does not."""
-    said = host_command.run(["systemctl", "show", "--value", "--property=ActiveEnterTimestampMonotonic", unit]).said
+    said = host_command.run(
+        ["systemctl", "show", "--value", "--property=ActiveEnterTimestampMonotonic", unit]
+    ).said
     began = said.strip()
     if not began.isdigit() or began == "0" or not _active(unit):
         return float("inf")

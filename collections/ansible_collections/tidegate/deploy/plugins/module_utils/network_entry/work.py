@@ -22,8 +22,8 @@ from . import (
     programs,
     remembered,
 )
-from .recorded_step import Step
 from .parameters import Entry
+from .recorded_step import Step
 
 _STAGED = remembered.CONFIG + ".staged"
 Steps = List[Dict[str, Any]]
