@@ -64,12 +64,12 @@ class Site:
         self.admin.post(f"/hosts/{host_id}/host-key/confirm", {"fingerprint": seen["fingerprint"]})
         return host_id
 
-    def target(self, *host_ids: str) -> str:
-        """Make a development target on these hosts."""
+    def target(self, *host_ids: str, stage: str = "development") -> str:
+        """Make a target on these hosts."""
         name = f"t{next(_numbers)}"
         environment = self.admin.post(
             "/environments",
-            {"project_id": self.project_id, "name": name, "stage": "development", "host_ids": list(host_ids)},
+            {"project_id": self.project_id, "name": name, "stage": stage, "host_ids": list(host_ids)},
         )
         body = {"project_id": self.project_id, "name": name, "environment_id": environment["id"]}
         return str(self.admin.post("/deploy/targets", body)["id"])
