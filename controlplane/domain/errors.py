@@ -143,6 +143,38 @@ ERRORS: Mapping[str, ErrorKind] = {
     "image_missing": _kind(
         422, "An image is nowhere to be had", "Push its archive, or check reference and registry."
     ),
+    # releases to clusters
+    "manifest_invalid": _kind(422, "A manifest is not valid", "Mend the manifest where the detail says."),
+    "kubectl_missing": _kind(
+        422, "kubectl is not installed on the worker", "Install kubectl there, or give plain manifests."
+    ),
+    "namespace_missing": _kind(
+        422,
+        "The namespace is not there",
+        "Make the namespace, or let a target that may hold cluster objects do it.",
+    ),
+    "api_version_gone": _kind(
+        422, "The cluster does not serve that API version", "Move the manifest to a version that it serves."
+    ),
+    "field_conflict": _kind(
+        409,
+        "Another field manager owns a field",
+        "Leave the field to its owner, or preview with force_conflicts to take it over.",
+    ),
+    "quota_exceeded": _kind(422, "A quota of the namespace is used up", "Free quota, or ask for less."),
+    "pull_secret_missing": _kind(
+        422,
+        "An image pull secret is not in the namespace",
+        "Make the secret, or take its name off the manifest.",
+    ),
+    "rollout_failed": _kind(
+        502, "The rollout cannot become ready", "Read conditions, events and logs in the diagnostics."
+    ),
+    "rollout_timeout": _kind(
+        504,
+        "The rollout was not ready in time",
+        "Read how far it came, then raise health_timeout or mend it.",
+    ),
     # network entry
     "vip_conflict": _kind(409, "The virtual IP is in use", "Choose an address that nobody answers on."),
     "vip_unreachable": _kind(502, "The virtual IP does not answer", "Read the task's steps."),

@@ -190,8 +190,39 @@ class EnvironmentNode(Base):
     role: Mapped[str] = mapped_column(String(24), default="compose_worker")
 
 
+class Cluster(Base):
+    """A Kubernetes cluster and how it is reached.
+
+    `kubeconfig_cipher` is the canonical kubeconfig: one context, everything inline. `last_check` is what the last
+    test of the connection found, in what the API shows.
+    """
+
+    __tablename__ = "clusters"
+    __table_args__ = (UniqueConstraint("project_id", "name"),)
+    id: Mapped[str] = _pk()
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    name: Mapped[str] = mapped_column(String(63))
+    mode: Mapped[str] = mapped_column(String(24), default="external_managed")
+    endpoint: Mapped[str] = mapped_column(String(255))
+    ca: Mapped[str | None] = mapped_column(Text)
+    insecure_skip_tls_verify: Mapped[bool] = mapped_column(default=False)
+    kubeconfig_cipher: Mapped[bytes] = mapped_column(LargeBinary)
+    credential_kind: Mapped[str] = mapped_column(String(16))
+    credential_expires_at: Mapped[datetime | None] = mapped_column(index=True)
+    server_version: Mapped[str | None] = mapped_column(String(64))
+    status: Mapped[str] = mapped_column(String(16), default="ready")
+    last_check: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    last_checked_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column(default=1)
+    created_by: Mapped[str] = mapped_column(String(40))
+    created_at: Mapped[datetime]
+
+
 class Target(Base):
-    """Where a service is released: an environment and some of its hosts (Compose)."""
+    """Where a service is released: an environment and some of its hosts (Compose), or a cluster and a namespace.
+
+    `cluster_access` is what the cluster's credential was found to lack in the namespace.
+    """
 
     __tablename__ = "targets"
     __table_args__ = (UniqueConstraint("project_id", "name"),)
@@ -201,6 +232,10 @@ class Target(Base):
     environment_id: Mapped[str] = mapped_column(ForeignKey("environments.id"), index=True)
     runtime_type: Mapped[str] = mapped_column(String(16))
     host_ids: Mapped[list[str]] = mapped_column(default=list)
+    cluster_id: Mapped[str | None] = mapped_column(ForeignKey("clusters.id"), index=True)
+    namespace: Mapped[str | None] = mapped_column(String(63))
+    cluster_scoped: Mapped[bool] = mapped_column(default=False)
+    cluster_access: Mapped[dict[str, Any]] = mapped_column(default=dict)
     status: Mapped[dict[str, Any]] = mapped_column(default=dict)
     status_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
@@ -222,7 +257,10 @@ class Service(Base):
 
 
 class ServiceVersion(Base):
-    """One immutable version: `template` (compose file), variable schema, defaults, image archives by digest.
+    """One immutable version: what is rendered, variable schema, defaults, image archives by digest.
+
+    `template` is the compose file or the manifests; it is empty where `kustomization` holds files by their names.
+    `prune_kinds`: kinds that are otherwise never pruned.
 
     `images`: `[{"reference": "shop:2", "artifact": "sha256:..."}]`. `digest` covers all of it.
     """
@@ -236,6 +274,8 @@ class ServiceVersion(Base):
     template: Mapped[str] = mapped_column(Text)
     variable_schema: Mapped[dict[str, Any]] = mapped_column(default=dict)
     images: Mapped[list[Any]] = mapped_column(default=list)
+    kustomization: Mapped[dict[str, Any] | None]
+    prune_kinds: Mapped[list[Any]] = mapped_column(default=list)
     strategy: Mapped[str] = mapped_column(String(16), default="rolling")
     strategy_params: Mapped[dict[str, Any]] = mapped_column(default=dict)
     health_timeout: Mapped[int] = mapped_column(default=120)

@@ -236,6 +236,33 @@ def upgrade() -> None:
     op.create_index(op.f("ix_artifacts_digest"), "artifacts", ["digest"], unique=False)
     op.create_index(op.f("ix_artifacts_project_id"), "artifacts", ["project_id"], unique=False)
     op.create_table(
+        "clusters",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("project_id", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("mode", sa.String(length=24), nullable=False),
+        sa.Column("endpoint", sa.String(length=255), nullable=False),
+        sa.Column("ca", sa.Text(), nullable=True),
+        sa.Column("insecure_skip_tls_verify", sa.Boolean(), nullable=False),
+        sa.Column("kubeconfig_cipher", sa.LargeBinary(), nullable=False),
+        sa.Column("credential_kind", sa.String(length=16), nullable=False),
+        sa.Column("credential_expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("server_version", sa.String(length=64), nullable=True),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("last_check", sa.JSON(), nullable=False),
+        sa.Column("last_checked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("created_by", sa.String(length=40), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_clusters_project_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_clusters")),
+        sa.UniqueConstraint("project_id", "name", name=op.f("uq_clusters_project_id_name")),
+    )
+    op.create_index(
+        op.f("ix_clusters_credential_expires_at"), "clusters", ["credential_expires_at"], unique=False
+    )
+    op.create_index(op.f("ix_clusters_project_id"), "clusters", ["project_id"], unique=False)
+    op.create_table(
         "environments",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("project_id", sa.String(length=40), nullable=False),
@@ -319,6 +346,8 @@ def upgrade() -> None:
         sa.Column("template", sa.Text(), nullable=False),
         sa.Column("variable_schema", sa.JSON(), nullable=False),
         sa.Column("images", sa.JSON(), nullable=False),
+        sa.Column("kustomization", sa.JSON(), nullable=True),
+        sa.Column("prune_kinds", sa.JSON(), nullable=False),
         sa.Column("strategy", sa.String(length=16), nullable=False),
         sa.Column("strategy_params", sa.JSON(), nullable=False),
         sa.Column("health_timeout", sa.Integer(), nullable=False),
@@ -338,9 +367,14 @@ def upgrade() -> None:
         sa.Column("environment_id", sa.String(length=40), nullable=False),
         sa.Column("runtime_type", sa.String(length=16), nullable=False),
         sa.Column("host_ids", sa.JSON(), nullable=False),
+        sa.Column("cluster_id", sa.String(length=40), nullable=True),
+        sa.Column("namespace", sa.String(length=63), nullable=True),
+        sa.Column("cluster_scoped", sa.Boolean(), nullable=False),
+        sa.Column("cluster_access", sa.JSON(), nullable=False),
         sa.Column("status", sa.JSON(), nullable=False),
         sa.Column("status_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["cluster_id"], ["clusters.id"], name=op.f("fk_targets_cluster_id")),
         sa.ForeignKeyConstraint(
             ["environment_id"], ["environments.id"], name=op.f("fk_targets_environment_id")
         ),
@@ -348,6 +382,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_targets")),
         sa.UniqueConstraint("project_id", "name", name=op.f("uq_targets_project_id_name")),
     )
+    op.create_index(op.f("ix_targets_cluster_id"), "targets", ["cluster_id"], unique=False)
     op.create_index(op.f("ix_targets_environment_id"), "targets", ["environment_id"], unique=False)
     op.create_index(op.f("ix_targets_project_id"), "targets", ["project_id"], unique=False)
     op.create_table(
