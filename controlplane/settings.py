@@ -43,7 +43,7 @@ class Settings:
     workers: int = 2
     lease_seconds: float = 15
     heartbeat_seconds: float = 5
-    max_body_bytes: int = 2_000_000
+    max_body_bytes: int = 8_000_000
     max_artifact_bytes: int = 8_000_000_000
     basic_auth: bool = True
     log_level: str = "INFO"

@@ -44,7 +44,7 @@ class LoginLimit:
 
     def _wait(self, address: str) -> float:
         """Return the seconds until the oldest of the failures no longer counts, 0 where there are too few."""
-        failures = self._failures.get(address, ())
-        if len(failures) < MOST:
+        failures = self._failures.get(address)
+        if failures is None or len(failures) < MOST:
             return 0.0
         return max(0.0, failures[0] + WITHIN_SECONDS - time.monotonic())

@@ -12,7 +12,7 @@ from controlplane.api.auth import current_actor, current_core, requires
 from controlplane.api.blueprint import Blueprint
 from controlplane.api.idempotency import idempotent
 from controlplane.domain.permission import Permission
-from controlplane.services import catalog, variables
+from controlplane.services import catalog, manifests, variables
 
 RUNTIMES = ("compose", "k8s")
 VERSION = validate.Regexp(
@@ -71,9 +71,24 @@ class NewVersionSchema(schema.StrictSchema):
 
     version = fields.String(required=True, validate=VERSION, metadata={"example": "2"})
     template = fields.String(
-        required=True,
-        validate=validate.Length(1, 1024 * 1024),
-        metadata={"example": 'services:\n  web:\n    image: "shop:{{ version }}"\n'},
+        load_default="",
+        validate=validate.Length(0, manifests.MOST_BYTES),
+        metadata={
+            "description": "A compose file, or Kubernetes manifests: many documents.",
+            "example": 'services:\n  web:\n    image: "shop:{{ version }}"\n',
+        },
+    )
+    kustomization = fields.Dict(
+        keys=fields.String(),
+        values=fields.String(),
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "For Kubernetes, in place of the template: files of a directory, by name."},
+    )
+    prune_kinds = fields.List(
+        fields.String(validate=validate.OneOf(catalog.PRUNE_KINDS)),
+        load_default=list,
+        metadata={"description": "Kinds that are otherwise never pruned from a cluster."},
     )
     variable_schema = fields.Dict(
         keys=fields.String(),
@@ -180,7 +195,7 @@ def delete_service(service_id: str) -> None:
 @blueprint.arguments(NewVersionSchema)
 @blueprint.response(201, VersionSchema)
 def create_version(body: dict[str, Any], service_id: str) -> dict[str, Any]:
-    """Make a version. Errors: compose_invalid, validation_error, artifact_missing, conflict."""
+    """Make a version. Errors: compose_invalid, manifest_invalid, validation_error, artifact_missing, conflict."""
     return catalog.create_version(current_core(), current_actor(), service_id, body)
 
 

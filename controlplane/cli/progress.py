@@ -26,6 +26,8 @@ MARKS = {
 _SHOWN_DETAIL = (
     "host",
     "step",
+    "object",
+    "progress",
     "duration_ms",
     "exit_code",
     "error_key",
@@ -86,6 +88,7 @@ class LiveLines:
     def __init__(self, title: str) -> None:
         self._title = title
         self._under_way: dict[tuple[str, str], float] = {}
+        self._waited_for: dict[tuple[str, str], str] = {}
         self._state = ""
         self._live: Live | None = None
 
@@ -99,7 +102,11 @@ class LiveLines:
             Spinner("dots", Text(f"{host} {step}  {now - since:.0f} s", style="cyan"))
             for (host, step), since in self._under_way.items()
         ]
-        return Group(*shown, Spinner("dots", Text(f"{self._title}  {self._state}", style="bold")))
+        waits = [
+            Text(f"    {name}  {how_far}", style="cyan")
+            for (_host, name), how_far in self._waited_for.items()
+        ]
+        return Group(*shown, *waits, Spinner("dots", Text(f"{self._title}  {self._state}", style="bold")))
 
     def show(self, event: dict[str, Any]) -> None:
         """Take the event into the view."""
@@ -109,8 +116,13 @@ class LiveLines:
         if event["action"] == "release.step_started":
             self._under_way[step] = time.monotonic()
             return
+        if event["action"] == "release.step_progress":
+            what = (step[0], safe_text.line(detail.get("object", ""), 80))
+            self._waited_for[what] = safe_text.line(detail.get("progress", ""), 80)
+            return
         if event["action"] in ("release.step_succeeded", "release.step_failed"):
             self._under_way.pop(step, None)
+            self._waited_for = {what: said for what, said in self._waited_for.items() if what[0] != step[0]}
         else:
             self._state = safe_text.line(event["action"].removeprefix("release."), 80)
         self._live.console.print(line(event))

@@ -19,13 +19,15 @@ SERVICES = Resource(
     (
         PROJECT,
         NAME,
-        Field("runtime_type", "choice", choices=("compose",), option="--runtime", can_change=False),
+        Field("runtime_type", "choice", choices=("compose", "k8s"), option="--runtime", can_change=False),
     ),
     ("id", "name", "runtime_type"),
     filters=(IN_PROJECT,),
 )
 # member of service.yml -> member of the request
-MEMBERS = ("version", "strategy", "strategy_params", "health_timeout")
+MEMBERS = ("version", "strategy", "strategy_params", "health_timeout", "prune_kinds")
+# What a version is written in: a compose file when none of them is named.
+WRITTEN = ("compose", "manifests", "kustomization")
 
 
 @click.group()
@@ -58,7 +60,9 @@ def add(session: Session, which: str, definition: Path, number: str | None) -> N
     if number:
         content["version"] = number
     body: dict[str, Any] = {name: content[name] for name in MEMBERS if name in content}
-    body["template"] = content["template"]
+    for name in ("template", "kustomization"):
+        if name in content:
+            body[name] = content[name]
     body["variable_schema"] = content.get("variables", {})
     body["images"] = [
         {
@@ -71,7 +75,7 @@ def add(session: Session, which: str, definition: Path, number: str | None) -> N
     if session.as_json:
         output.as_json(document)
     else:
-        output.fields(document, ("template", "variable_schema"))
+        output.fields(document, ("template", "kustomization", "variable_schema"))
 
 
 @version.command("list")
@@ -91,7 +95,8 @@ def list_(session: Session, which: str, limit: int) -> None:
 
 
 def read_definition(file: Path) -> dict[str, Any]:
-    """Read a `service.yml`, with the text of its compose file as `template`. README describes it.
+    """Read a `service.yml`, with the text of its compose file or manifests as `template`, or the files of its
+    kustomization by their names. README describes it.
 
     Raises:
         click.UsageError: it is not valid; the message names the member.
@@ -104,7 +109,7 @@ def read_definition(file: Path) -> dict[str, Any]:
         raise click.UsageError(f"{file}: {error}") from error
     if not isinstance(content, dict):
         raise click.UsageError(f"{file}: expected a mapping")
-    unknown = sorted(str(name) for name in content.keys() - {*MEMBERS, "compose", "variables", "images"})
+    unknown = sorted(str(name) for name in content.keys() - {*MEMBERS, *WRITTEN, "variables", "images"})
     if unknown:
         raise click.UsageError(f"{file}: unknown members: {', '.join(unknown)}")
     # `version: 1.10` is a number to YAML, and 1.1 at that: it has to be a text.
@@ -113,8 +118,31 @@ def read_definition(file: Path) -> dict[str, Any]:
     for image in content.get("images") or []:
         if not isinstance(image, dict) or set(image) != {"reference", "archive"}:
             raise click.UsageError(f"{file}: each of images needs reference and archive, and nothing else")
+    named = [name for name in WRITTEN if name in content] or ["compose"]
+    if len(named) > 1:
+        raise click.UsageError(f"{file}: give one of {', '.join(WRITTEN)}")
     try:
-        content["template"] = (file.parent / content.pop("compose", "compose.yaml")).read_text("utf-8")
+        return {**content, **_written(file.parent, named[0], content.get(named[0], "compose.yaml"))}
     except (OSError, TypeError, UnicodeDecodeError) as error:
-        raise click.UsageError(f"{file}: compose: {error}") from error
-    return content
+        raise click.UsageError(f"{file}: {named[0]}: {error}") from error
+
+
+def _written(folder: Path, kind: str, named: Any) -> dict[str, Any]:
+    """Return what a version is written in: the text of a file, of many manifests, or a kustomization's files.
+
+    Raises:
+        OSError, TypeError, UnicodeDecodeError, click.UsageError
+    """
+    if kind == "compose":
+        return {"template": (folder / named).read_text("utf-8")}
+    if kind == "manifests":
+        names = named if isinstance(named, list) else [named]
+        return {"template": "\n---\n".join((folder / name).read_text("utf-8") for name in names)}
+    top = folder / named
+    if not top.is_dir():
+        raise click.UsageError(f"{top} is no folder")
+    found = sorted(path for path in top.rglob("*") if path.is_file() or path.is_symlink())
+    links = [path for path in found if path.is_symlink()]
+    if links:
+        raise click.UsageError(f"{links[0]} is a link: pack the file itself")
+    return {"kustomization": {path.relative_to(top).as_posix(): path.read_text("utf-8") for path in found}}

@@ -38,6 +38,20 @@ DOMAIN_OF_KEY: Mapping[str, str] = {
     "cancelled": "cancelled",
     "worker_lost": "lost",
     "preview_stale": "policy",
+    "cluster_unreachable": "connection",
+    "cluster_permission_insufficient": "auth",
+    "kubeconfig_invalid": "auth",
+    "manifest_invalid": "preflight",
+    "kubectl_missing": "preflight",
+    "namespace_missing": "preflight",
+    "pull_secret_missing": "preflight",
+    "api_version_gone": "preflight",
+    "quota_exceeded": "preflight",
+    "rollout_failed": "health",
+    "rollout_timeout": "timeout",
+    "field_conflict": "policy",
+    "target_locked": "policy",
+    "conflict": "policy",
 }
 
 

@@ -24,6 +24,7 @@ RESOURCE_ACTIONS: Mapping[str, list[str]] = {
         "step_started",
         "step_succeeded",
         "step_failed",
+        "step_progress",
         "applied",
         "failed",
         "rollback_requested",

@@ -39,7 +39,8 @@ FACTS: Mapping[str, tuple[int, str]] = {
     "image_unpinned": (1, "an image is not pinned by its digest"),
     "replica_loss": (1, "fewer replicas would run"),
     "stateful_change": (1, "something that keeps data would change"),
-    "insecure_connection": (1, "the connection to the cluster is not verified"),
+    "field_takeover": (2, "a field that somebody else manages would be taken over"),
+    "tls_unverified": (1, "the cluster's certificate is not verified"),
 }
 
 STAGES = ("development", "staging", "production")

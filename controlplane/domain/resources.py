@@ -26,6 +26,11 @@ def namespace(cluster_id: str, name: str) -> str:
     return f"namespace:{cluster_id}/{name}"
 
 
+def cluster(cluster_id: str) -> str:
+    """Return the name of what a cluster has outside of its namespaces as a resource."""
+    return f"cluster:{cluster_id}"
+
+
 def blocker(job_id: str, resources: Iterable[str], claims: Sequence[Claim]) -> str | None:
     """Return the job that this one waits for, or None when it is its turn.
 

@@ -14,9 +14,14 @@ STEP_OF_ACTION: Mapping[str, str] = {
     f"{COLLECTION}compose_release": "project_up",
     f"{COLLECTION}compose_verify": "health",
     f"{COLLECTION}host_entry": "switch",
+    f"{COLLECTION}k8s_release": "objects_applied",
 }
-VERIFYING = frozenset({"health"})
+PROGRESS = "tidegate.progress/v1"
+# The step that an object's progress belongs to: what a cluster is waited for.
+WAITING = "rollout"
+VERIFYING = frozenset({"health", WAITING})
 TAIL = 4000
+MOST_PROGRESS = 500
 
 
 def started(kind: str, action: str | None, host: str | None) -> dict[str, Any] | None:
@@ -24,6 +29,14 @@ def started(kind: str, action: str | None, host: str | None) -> dict[str, Any] |
     if kind != "runner_on_start" or action is None or action not in STEP_OF_ACTION:
         return None
     return {"host": host, "step": STEP_OF_ACTION[action]}
+
+
+def progress(kind: str, host: str | None, data: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the detail of `step_progress` for what a task says while it waits (`3/5 ready`), else None."""
+    if kind != "runner_item_on_ok" or data is None or data.get("schema") != PROGRESS:
+        return None
+    told = {name: str(data.get(name) or "")[:MOST_PROGRESS] for name in ("object", "progress")}
+    return {"host": host, "step": WAITING, **told}
 
 
 def finished(

@@ -12,10 +12,11 @@ from controlplane.ports.probe import SshAccess
 
 @dataclass(frozen=True)
 class RunHost:
-    """A host of a run under its inventory name."""
+    """A host of a run under its inventory name. `access` is None for one that is no machine: a cluster, whose
+    modules run beside Ansible."""
 
     name: str
-    access: SshAccess
+    access: SshAccess | None
     become: bool = False
     become_password: str | None = None
 
@@ -25,7 +26,8 @@ class PlaybookRun:
     """Everything one run needs. `documents` become files that only the run can read (path by name in extra vars).
 
     `documents` maps an extra-var name to JSON-able content: {"release_spec_file": {...}} writes the content
-    to a 0600 file and passes its path. `secret_env` reaches the playbook's environment and no command line.
+    to a 0600 file and passes its path; a text is written as it is. `secret_env` reaches the playbook's
+    environment and no command line.
     """
 
     job_id: str

@@ -15,9 +15,10 @@ from controlplane.domain.errors import ERRORS, Problem
 from controlplane.domain.permission import system_actor
 from controlplane.domain.release import State
 from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
-from controlplane.services import approvals, connection, jobs, release_spec, timeline
+from controlplane.services import approvals, connection, jobs, release_spec, run_place, timeline
 from controlplane.services.core import Core
 from controlplane.services.jobs import Lease
+from controlplane.services.run_place import RunPlace
 from controlplane.store import events, guard
 from controlplane.store.events import NewEvent
 from controlplane.store.tables import Job, Release, Target
@@ -41,7 +42,8 @@ class ApplyJob:
         self._lease = lease
         self._actor = system_actor("worker")
         self._findings = Findings()
-        self._hosts: dict[str, RunHost] = {}
+        self._place = RunPlace("release_hosts", {})
+        self._hosts: Mapping[str, RunHost] = {}
         self._spec: dict[str, Any] = {}
         self._is_ending = False
         self._has_paused = False
@@ -54,7 +56,9 @@ class ApplyJob:
         with self._core.database.read() as session:
             release = session.get_one(Release, self._lease.resource_id)
             target = session.get_one(Target, release.target_id)
-            self._hosts = {host.name: host for host in release_spec.run_hosts(self._core, session, target)}
+            self._place = run_place.of_target(self._core, session, target)
+            self._hosts = self._place.hosts
+            is_elsewhere = release_spec.previewed_place(self._core, release) != self._place.identity
             self._spec = release_spec.apply_spec(self._core, session, release, self._lease.token)
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
@@ -62,6 +66,9 @@ class ApplyJob:
             self._verb = str(job.params.get("verb") or release.action)
             if not self._mark_begun(session, job, release):
                 return None
+        if is_elsewhere:
+            self._end_elsewhere()
+            return None
         return self._run(PLAYBOOKS[self._verb], self._timeout())
 
     def _mark_begun(self, session: Session, job: Job, release: Release) -> bool:
@@ -77,18 +84,32 @@ class ApplyJob:
         events.append(session, self._actor, now, [told])
         return True
 
+    def _end_elsewhere(self) -> None:
+        """End it: what leads to its target leads to another place than when it was previewed."""
+        said = [f"{name}: leads to another cluster or namespace now" for name in self._hosts]
+        if self._verb in ("apply", "rollback") and self._lease.attempt <= 1:
+            self._expire(said)
+            return
+        found = describe(Findings(), {}, "preview_stale", "; ".join(said))
+        self._fail({**found, "stage": "compare", "hints": [ERRORS["preview_stale"].hint]})
+
     def _timeout(self) -> float:
         """Long enough for each host's health wait one after another, and for every pause."""
-        pause = self._spec["strategy_params"].get("pause_seconds") or 0
-        waits = float(self._spec["health_timeout"]) * (len(self._hosts) + 1)
-        return waits + float(pause) + MARGIN_SECONDS
+        params = self._spec["strategy_params"]
+        # A canary in a cluster grows in steps, with a wait and a pause after each.
+        steps = params.get("steps")
+        turns = len(steps) if isinstance(steps, list) else 1
+        waits = float(self._spec["health_timeout"]) * (len(self._hosts) + turns)
+        pauses = float(params.get("pause_seconds") or 0) * turns + float(params.get("keep_old_seconds") or 0)
+        return waits + pauses + MARGIN_SECONDS
 
     def _run(self, playbook: str, timeout: float) -> PlaybookRun:
         return PlaybookRun(
             job_id=self._lease.job_id,
             playbook=playbook,
             hosts=list(self._hosts.values()),
-            documents={"release_spec_file": self._spec},
+            group=self._place.group,
+            documents={"release_spec_file": self._spec, **self._place.documents},
             secret_env=release_spec.secret_env(self._core),
             timeout=timeout,
         )
@@ -104,6 +125,10 @@ class ApplyJob:
             if starting is not None:
                 told.append(("step_started", "running", starting))
                 is_verifying = is_verifying or starting["step"] in step.VERIFYING
+            waiting = step.progress(event.kind, event.host, event.data)
+            if waiting is not None:
+                told.append(("step_progress", "running", waiting))
+                is_verifying = True
             told += [
                 (action, "failed" if action == "step_failed" else "success", detail)
                 for action, detail in step.finished(event.kind, event.host, event.data)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
 from sqlalchemy import delete as sql_delete
@@ -15,21 +15,30 @@ from controlplane.domain.canonical import digest
 from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
 from controlplane.domain.permission import Actor, Permission
-from controlplane.services import access, compose_file, record, views
+from controlplane.services import access, compose_file, kustomization, manifests, record, views
 from controlplane.services.core import Core
 from controlplane.store import pages
 from controlplane.store.tables import Artifact, Project, Release, Service, ServiceVersion, VariableValue
 
 STRATEGIES = ("rolling", "blue_green", "canary")
 # The automation side holds the values of these to what each strategy wants; a name it does not know is told here.
-STRATEGY_PARAMS: Mapping[str, frozenset[str]] = {
-    "rolling": frozenset({"max_parallel", "failure_budget"}),
-    "blue_green": frozenset({"port", "service", "service_port", "keep_old", "drain_seconds"}),
-    "canary": frozenset(
-        {"mode", "percent", "pause_seconds", "port", "service", "service_port", "max_parallel", "failure_budget",
-         "keep_old", "drain_seconds"}
-    ),
+STRATEGY_PARAMS: Mapping[str, Mapping[str, frozenset[str]]] = {
+    "compose": {
+        "rolling": frozenset({"max_parallel", "failure_budget"}),
+        "blue_green": frozenset({"port", "service", "service_port", "keep_old", "drain_seconds"}),
+        "canary": frozenset(
+            {"mode", "percent", "pause_seconds", "port", "service", "service_port", "max_parallel",
+             "failure_budget", "keep_old", "drain_seconds"}
+        ),
+    },
+    "k8s": {
+        "rolling": frozenset({"max_surge", "max_unavailable", "force_conflicts"}),
+        "blue_green": frozenset({"service", "workload", "keep_old_seconds", "force_conflicts"}),
+        "canary": frozenset({"workload", "steps", "pause_seconds", "max_restarts", "force_conflicts"}),
+    },
 }  # fmt: skip
+# Objects that are never pruned unless a version says so: what goes with them does not come back.
+PRUNE_KINDS = ("Namespace", "PersistentVolumeClaim", "CustomResourceDefinition")
 
 
 def create(core: Core, actor: Actor, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,19 +120,22 @@ def delete(core: Core, actor: Actor, service_id: str) -> None:
 
 
 def create_version(core: Core, actor: Actor, service_id: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Make a version: `{version, template, variable_schema, images, strategy, strategy_params, health_timeout}`.
+    """Make a version: `{version, template, variable_schema, images, strategy, strategy_params, health_timeout}`,
+    and for Kubernetes `{kustomization, prune_kinds}`.
 
     Raises:
         Problem: `not_found`, `permission_denied`, `conflict` (there is that version), `compose_invalid`,
-            `validation_error`, `artifact_missing`.
+            `manifest_invalid`, `validation_error`, `artifact_missing`.
     """
     service, project = _load(core, actor, service_id, Permission.TARGET_WRITE)
     schema = dict(given.get("variable_schema") or {})
-    _check_version(given, schema)
+    given = {**given, "kustomization": _check_version(service.runtime_type, given, schema)}
     with core.database.read() as session:
         images = _images(session, project, given.get("images") or [])
     content = {
-        "template": given["template"],
+        "template": given.get("template") or "",
+        "kustomization": given["kustomization"],
+        "prune_kinds": sorted(set(given.get("prune_kinds") or [])),
         "variable_schema": schema,
         "images": images,
         "strategy": given.get("strategy") or "rolling",
@@ -176,7 +188,7 @@ def get_version(core: Core, actor: Actor, service_id: str, named: str) -> dict[s
     return _show_version(version)
 
 
-def check_strategy(strategy: str, params: Mapping[str, Any]) -> None:
+def check_strategy(runtime_type: str, strategy: str, params: Mapping[str, Any]) -> None:
     """Let a strategy pass that is one, with parameters that are its own.
 
     Raises:
@@ -184,16 +196,49 @@ def check_strategy(strategy: str, params: Mapping[str, Any]) -> None:
     """
     if strategy not in STRATEGIES:
         raise Problem("validation_error", errors={"strategy": [f"must be one of {', '.join(STRATEGIES)}"]})
-    unknown = sorted(set(params) - STRATEGY_PARAMS[strategy])
+    unknown = sorted(set(params) - STRATEGY_PARAMS[runtime_type][strategy])
     if unknown:
-        errors = {f"strategy_params.{name}": [f"is no parameter of {strategy}"] for name in unknown}
+        said = f"is no parameter of {strategy} for {runtime_type}"
+        errors = {f"strategy_params.{name}": [said] for name in unknown}
         raise Problem("validation_error", errors=errors)
 
 
-def _check_version(given: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+def _check_version(
+    runtime_type: str, given: Mapping[str, Any], schema: Mapping[str, Any]
+) -> dict[str, str] | None:
+    """Let a version pass that can work; return the files of its kustomization, if it has one."""
     rules.check_schema(schema)
-    check_strategy(given.get("strategy") or "rolling", given.get("strategy_params") or {})
-    undeclared = sorted(compose_file.placeholders(given["template"]) - set(schema))
+    check_strategy(runtime_type, given.get("strategy") or "rolling", given.get("strategy_params") or {})
+    _check_members(runtime_type, given)
+    files: dict[str, str] | None = None
+    shown: dict[str, str] = {}
+    if given.get("kustomization"):
+        files = kustomization.check(given["kustomization"])
+        names = kustomization.variables(files)
+    elif runtime_type == "k8s":
+        names, shown = manifests.placeholders(given["template"])
+    else:
+        names, shown = (
+            compose_file.placeholders(given["template"]),
+            compose_file.shown(given["template"]),
+        )
+    _check_declared(names, schema)
+    _check_hidden(shown, schema)
+    return files
+
+
+def _check_members(runtime_type: str, given: Mapping[str, Any]) -> None:
+    """Hold a version to the members that its runtime has."""
+    foreign = ("kustomization", "prune_kinds") if runtime_type == "compose" else ("images",)
+    errors = {name: [f"is nothing that {runtime_type} has"] for name in foreign if given.get(name)}
+    if bool(given.get("template")) == bool(given.get("kustomization")):
+        errors["template"] = ["give the template, or for Kubernetes a kustomization in its place"]
+    if errors:
+        raise Problem("validation_error", errors=errors)
+
+
+def _check_declared(names: Set[str], schema: Mapping[str, Any]) -> None:
+    undeclared = sorted(names - set(schema))
     if undeclared:
         raise Problem(
             "validation_error",
@@ -203,13 +248,15 @@ def _check_version(given: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
                 for name in undeclared
             },
         )
-    shown = compose_file.shown(given["template"])
+
+
+def _check_hidden(shown: Mapping[str, str], schema: Mapping[str, Any]) -> None:
     secret = sorted(name for name in shown if schema[name].get("secret"))
     if secret:
         raise Problem(
             "validation_error",
             f"secret in shown place: {secret[0]} is used in {shown[secret[0]]}",
-            hint="Use secrets in environment values, or in the content of secrets and configs.",
+            hint="Use secrets in environment values, or in the content of secrets and configurations.",
             errors={f"variable_schema.{name}": [f"is secret, and {shown[name]} is shown"] for name in secret},
         )
 
@@ -260,6 +307,8 @@ def _show_version(version: ServiceVersion) -> dict[str, Any]:
         "template": version.template,
         "variable_schema": version.variable_schema,
         "images": version.images,
+        "kustomization": version.kustomization,
+        "prune_kinds": version.prune_kinds,
         "strategy": version.strategy,
         "strategy_params": version.strategy_params,
         "health_timeout": version.health_timeout,

@@ -20,6 +20,8 @@ def explain(
 
 
 def _why(core: Core, host: RunHost) -> tuple[str, str]:
+    if host.access is None:
+        return "cluster_unreachable", f"cluster {host.name} could not be worked on from here"
     where = f"{host.access.address}:{host.access.port}"
     try:
         core.probe.check(host.access, timeout=PROBE_SECONDS)

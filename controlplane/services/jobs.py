@@ -11,13 +11,12 @@ from typing import Any
 from sqlalchemy import func, insert, or_, select, text, update
 from sqlalchemy.orm import Session
 
-from controlplane.domain import resources as touched
 from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
 from controlplane.domain.permission import Actor, Permission
 from controlplane.domain.resources import Claim, blocker
 from controlplane.ports.runner import RunEvent
-from controlplane.services import access, timeline, views
+from controlplane.services import access, run_place, timeline, views
 from controlplane.services.core import Core
 from controlplane.store import events, guard, pages
 from controlplane.store.tables import Job, JobLog, Release, Target
@@ -75,7 +74,7 @@ def add(
 
 
 def add_apply(session: Session, release: Release, now: datetime, request_id: str | None) -> Job:
-    """Add the job that applies an approved release, with the hosts of its target as what it locks."""
+    """Add the job that applies an approved release, with what it touches at its target as what it locks."""
     target = session.get_one(Target, release.target_id)
     return add(
         session,
@@ -83,7 +82,7 @@ def add_apply(session: Session, release: Release, now: datetime, request_id: str
         kind="apply",
         resource=("release", release.id),
         project_id=release.project_id,
-        resources=[touched.host(host_id) for host_id in target.host_ids],
+        resources=run_place.claims(target),
         request_id=request_id,
     )
 

@@ -17,10 +17,11 @@ from controlplane.domain.diagnostics import DOMAIN_OF_KEY, Findings
 from controlplane.domain.errors import ERRORS
 from controlplane.domain.identifier import new_id
 from controlplane.domain.permission import system_actor
-from controlplane.ports.runner import PlaybookRun, RunEvent, RunOutcome
-from controlplane.services import connection, jobs, policy, release_spec, timeline
+from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
+from controlplane.services import connection, jobs, policy, release_spec, run_place, timeline
 from controlplane.services.core import Core
 from controlplane.services.jobs import Lease
+from controlplane.services.run_place import RunPlace
 from controlplane.store import events, guard
 from controlplane.store.tables import Environment, Project, Release, Target
 
@@ -35,7 +36,8 @@ class PreviewJob:
         self._lease = lease
         self._actor = system_actor("worker")
         self._findings = Findings()
-        self._hosts: dict[str, Any] = {}
+        self._place = RunPlace("release_hosts", {})
+        self._hosts: Mapping[str, RunHost] = {}
 
     def begin(self) -> PlaybookRun | None:
         """Say what to run, from the release's inputs."""
@@ -47,16 +49,15 @@ class PreviewJob:
                 return None
         with self._core.database.read() as session:
             release = session.get_one(Release, self._lease.resource_id)
-            run_hosts = release_spec.run_hosts(
-                self._core, session, session.get_one(Target, release.target_id)
-            )
+            self._place = run_place.of_target(self._core, session, session.get_one(Target, release.target_id))
             spec = release_spec.preview_spec(self._core, session, release)
-        self._hosts = {host.name: host for host in run_hosts}
+        self._hosts = self._place.hosts
         return PlaybookRun(
             job_id=self._lease.job_id,
             playbook="release_preview.yml",
-            hosts=run_hosts,
-            documents={"release_spec_file": spec},
+            hosts=list(self._hosts.values()),
+            group=self._place.group,
+            documents={"release_spec_file": spec, **self._place.documents},
             secret_env=release_spec.secret_env(self._core),
             timeout=PREVIEW_TIMEOUT,
         )
@@ -151,7 +152,7 @@ class PreviewJob:
             guard.set_status(session, release, "preview_failed", preview=document, preview_expires_at=expires)
             keys = sorted({str(check.get("code")) for check in preview.blocking(checks)})
             return timeline.release_event(release, "preview_failed", "failed", codes=keys)
-        payload = _payload(found)
+        payload = {**_payload(found), "place": self._place.identity}
         binding = self._binding(session, release, found, payload)
         document["binding"] = asdict(binding)
         guard.set_status(

@@ -56,7 +56,7 @@ def request(core: Core, actor: Actor, asked: Mapping[str, Any]) -> dict[str, Any
     params = asked.get("strategy_params")
     if params is None:
         params = subject.version.strategy_params if strategy == subject.version.strategy else {}
-    catalog.check_strategy(strategy, params)
+    catalog.check_strategy(subject.target.runtime_type, strategy, params)
     plain, secret = resolved
     inputs = {
         "requested": {name: asked.get(name) for name in ("variables", "strategy_params")},

@@ -10,10 +10,9 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from controlplane.ports.runner import RunHost
-from controlplane.services import hosts, registries
+from controlplane.services import registries
 from controlplane.services.core import Core
-from controlplane.store.tables import Host, Release, Service, ServiceVersion, Target
+from controlplane.store.tables import Release, Service, ServiceVersion, Target
 
 API = "tidegate.release/v1"
 
@@ -29,7 +28,7 @@ def preview_spec(core: Core, session: Session, release: Release) -> dict[str, An
     version = _version(session, release)
     inputs = json.loads(core.vault.decrypt(release.inputs_cipher)) if release.inputs_cipher else {}
     spec |= {
-        "compose": version.template,
+        **_written(release, version),
         "variables": {**inputs.get("plain", {}), **inputs.get("secret", {})},
         "variable_schema": version.variable_schema,
     }
@@ -51,6 +50,12 @@ def apply_spec(core: Core, session: Session, release: Release, fencing_token: in
     }
 
 
+def previewed_place(core: Core, release: Release) -> str:
+    """Return the identity of where the release was previewed; see `run_place`."""
+    payload = json.loads(core.vault.decrypt(release.payload_cipher or b""))
+    return str(payload.get("place", ""))
+
+
 def stored_spec(core: Core, session: Session, release: Release) -> dict[str, Any]:
     """Return what previewing a release's stored project again needs: a preview of it says what has drifted."""
     return _stored(core, session, release, json.loads(core.vault.decrypt(release.payload_cipher or b"")))
@@ -61,32 +66,37 @@ def revision(session: Session, release: Release) -> str:
     return _version(session, release).digest
 
 
-def run_hosts(core: Core, session: Session, target: Target) -> list[RunHost]:
-    """Return the target's hosts with what is needed to reach them.
-
-    Raises:
-        Problem: `host_key_unconfirmed`.
-    """
-    rows = session.scalars(select(Host).where(Host.id.in_(target.host_ids)).order_by(Host.name))
-    return [
-        RunHost(
-            name=host.name,
-            access=hosts.run_access(core, session, host),
-            become=host.become,
-            become_password=_open(core, host.become_password_cipher),
-        )
-        for host in rows
-    ]
-
-
 def secret_env(core: Core) -> Mapping[str, str]:
     """Return what reaches a playbook through its environment only."""
     return {"TIDEGATE_HMAC_KEY": core.vault.hmac_key().hex()}
 
 
+def _written(release: Release, version: ServiceVersion) -> dict[str, Any]:
+    """Return what a version is written in, as the automation side of its runtime calls it."""
+    if release.runtime_type != "k8s":
+        return {"compose": version.template}
+    if version.kustomization:
+        return {"kustomization": {"files": version.kustomization}}
+    return {"manifests": version.template}
+
+
+def _of_runtime(session: Session, release: Release, version: ServiceVersion) -> dict[str, Any]:
+    """Return what only one runtime's releases have."""
+    if release.runtime_type != "k8s":
+        return {}
+    target = session.get_one(Target, release.target_id)
+    return {
+        "runtime_type": release.runtime_type,
+        "namespace": target.namespace,
+        "cluster_scoped": target.cluster_scoped,
+        "prune_kinds": version.prune_kinds,
+    }
+
+
 def _base(core: Core, session: Session, release: Release) -> dict[str, Any]:
     version = _version(session, release)
     return {
+        **_of_runtime(session, release, version),
         "api": API,
         "release_id": release.id,
         "service": release.service_name,
@@ -127,7 +137,3 @@ def _version(session: Session, release: Release) -> ServiceVersion:
             ServiceVersion.service_id == service.id, ServiceVersion.version == release.service_version
         )
     ).one()
-
-
-def _open(core: Core, cipher: bytes | None) -> str | None:
-    return core.vault.decrypt(cipher).decode() if cipher else None

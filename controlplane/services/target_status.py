@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from controlplane.domain.permission import Actor, Permission, system_actor
 from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
-from controlplane.services import access, connection, jobs, release_spec, views
+from controlplane.services import access, connection, jobs, release_spec, run_place, views
 from controlplane.services.core import Core
 from controlplane.services.jobs import Lease
+from controlplane.services.run_place import RunPlace
 from controlplane.store import events
 from controlplane.store.events import NewEvent
 from controlplane.store.tables import Job, Release, Service, Target
@@ -84,7 +85,8 @@ class TargetStatusJob:
     def __init__(self, core: Core, lease: Lease) -> None:
         self._core = core
         self._lease = lease
-        self._hosts: dict[str, RunHost] = {}
+        self._place = RunPlace("release_hosts", {})
+        self._hosts: Mapping[str, RunHost] = {}
         self._unreachable: set[str] = set()
         self._found: dict[str, Any] = {}
         self._drift: list[dict[str, Any]] = []
@@ -96,7 +98,9 @@ class TargetStatusJob:
         """Ask about each service that was ever released there."""
         with self._core.database.read() as session:
             target = session.get_one(Target, self._lease.resource_id)
-            self._hosts = {host.name: host for host in release_spec.run_hosts(self._core, session, target)}
+            self._place = run_place.of_target(self._core, session, target)
+            self._hosts = self._place.hosts
+            namespace = {"namespace": target.namespace} if target.namespace else {}
             names = session.scalars(
                 select(Service.name).where(
                     Service.id.in_(select(Release.service_id).where(Release.target_id == target.id))
@@ -110,14 +114,15 @@ class TargetStatusJob:
         if not projects:
             self._finish()
             return None
-        return self._run("target_status.yml", {"api": release_spec.API, "projects": projects})
+        return self._run("target_status.yml", {"api": release_spec.API, "projects": projects, **namespace})
 
     def _run(self, playbook: str, document: Mapping[str, Any]) -> PlaybookRun:
         return PlaybookRun(
             job_id=self._lease.job_id,
             playbook=playbook,
             hosts=list(self._hosts.values()),
-            documents={"release_spec_file": document},
+            group=self._place.group,
+            documents={"release_spec_file": document, **self._place.documents},
             secret_env=release_spec.secret_env(self._core),
             timeout=STATUS_TIMEOUT,
         )

@@ -122,8 +122,9 @@ def test_a_token_is_shown_once_and_ends_when_revoked(
     made = user.post("/tokens", {"name": "pipeline", "source": "ci", "expires_in_seconds": 3600}).json
     second = Caller(app, user.id, user.name, made["token"], made["id"])
     assert (second.get("/me").json["source"], second.get("/me").json["id"]) == ("ci", user.id)
+    secret = made["token"].split("_", 2)[2]
     for answer in (user.get("/tokens"), user.get(f"/tokens/{made['id']}"), admin.get("/events")):
-        assert made["token"] not in answer.text and made["token"].rsplit("_", 1)[-1] not in answer.text
+        assert secret not in answer.text
     assert user.delete(f"/tokens/{made['id']}").status_code == 204
     assert second.get("/me").status_code == 401
     assert user.get(f"/tokens/{made['id']}").json["revoked_at"] is not None

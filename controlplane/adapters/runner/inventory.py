@@ -48,6 +48,11 @@ def build(hosts: Sequence[RunHost], group: str, folder: str) -> RunInventory:
 
 def _host(host: RunHost, number: int, folder: str, inventory: RunInventory) -> dict[str, Any]:
     access = host.access
+    if access is None:
+        return {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+        }
     _check(access)
     alias = f"{number}.{host.name.lower()}"
     inventory.files["known_hosts"] += known_host(alias, access)

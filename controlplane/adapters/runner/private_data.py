@@ -97,7 +97,7 @@ def fill(folder: Path, run: PlaybookRun) -> dict[str, str]:
         if isinstance(document, Mapping):
             document = {**document, "result_dir": str(folder / RESULTS)}
         path = folder / f"document_{number}.json"
-        _write(path, json.dumps(document))
+        _write(path, document if isinstance(document, str) else json.dumps(document))
         extra[name] = str(path)
     _write(folder / "env" / "extravars", json.dumps(extra))
     return {**built.environment, **run.secret_env}

@@ -83,3 +83,12 @@ def test_a_jump_needs_a_key_and_is_the_only_one() -> None:
 def test_two_hosts_of_one_name_are_refused() -> None:
     with pytest.raises(Problem, match="validation_error"):
         build([RunHost("a", access()), RunHost("a", access())], "g", "/r")
+
+
+def test_a_cluster_is_worked_on_from_here() -> None:
+    built = build([RunHost("lab", None)], "release_clusters", "/r")
+    assert built.document["all"]["children"]["release_clusters"]["hosts"]["lab"] == {
+        "ansible_connection": "local",
+        "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+    }
+    assert built.environment == {}

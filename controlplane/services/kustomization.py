@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A kustomization directory as a version packs it: its files keep to themselves. It is built on the worker only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from controlplane.domain.errors import Problem
+from controlplane.services import yaml_documents
+from controlplane.services.manifests import BOUNDS, MOST_BYTES
+
+NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+MOST_FILES = 500
+_REFUSED = (
+    "generators",
+    "transformers",
+    "validators",
+    "helmCharts",
+    "helmGlobals",
+    "helmChartInflationGenerator",
+)
+_NAMING = ("resources", "bases", "components")
+_VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
+
+
+def check(files: Mapping[str, Any]) -> dict[str, str]:
+    """Return the files under normalised names.
+
+    Raises:
+        Problem: `manifest_invalid`: a name that leads outside, something remote, a plugin, function or chart, no
+            kustomization, or more than is taken.
+    """
+    if not files or len(files) > MOST_FILES:
+        raise Problem("manifest_invalid", f"a kustomization is 1 to {MOST_FILES} files")
+    found: dict[str, str] = {}
+    for name, text in files.items():
+        if not isinstance(text, str):
+            raise Problem("manifest_invalid", f"{name[:100]!r} of the kustomization is no text")
+        found[_inside(PurePosixPath("."), name)] = text
+    if sum(len(text) for text in found.values()) > MOST_BYTES:
+        raise Problem("manifest_invalid", f"the kustomization is larger than {MOST_BYTES} bytes")
+    if not _has_kustomization(found, "."):
+        raise Problem("manifest_invalid", f"the kustomization has none of {', '.join(NAMES)}")
+    for name, text in found.items():
+        if PurePosixPath(name).name in NAMES:
+            _check_one(name, text, found)
+    return found
+
+
+def variables(files: Mapping[str, str]) -> set[str]:
+    """Return the variables that any of the files uses."""
+    return {name for text in files.values() for name in _VARIABLE.findall(text)}
+
+
+def _check_one(name: str, text: str, files: Mapping[str, str]) -> None:
+    try:
+        documents = [one for one in yaml_documents.read(text, BOUNDS) if one is not None]
+    except yaml_documents.NotTaken as error:
+        raise Problem("manifest_invalid", f"{name}: {error}") from None
+    if len(documents) != 1 or not isinstance(documents[0], dict):
+        raise Problem("manifest_invalid", f"{name} is not one mapping")
+    for field in _REFUSED:
+        if documents[0].get(field):
+            raise Problem("manifest_invalid", f"{field} in {name}: no plugin, function or chart is run")
+    for entry in _named(documents[0], name):
+        where = _inside(PurePosixPath(name).parent, entry)
+        if where not in files and not _has_kustomization(files, where):
+            raise Problem("manifest_invalid", f"{name} names {entry[:200]!r}, which is not in the directory")
+
+
+def _named(document: Mapping[str, Any], name: str) -> Iterator[str]:
+    for field in _NAMING:
+        entries = document.get(field) or []
+        if not isinstance(entries, list) or not all(isinstance(one, str) for one in entries):
+            raise Problem("manifest_invalid", f"{field} in {name} is no list of names")
+        yield from entries
+
+
+def _inside(folder: PurePosixPath, entry: str) -> str:
+    """Return a name inside the directory, normalised. Addresses have a colon or a question mark in them."""
+    is_odd = not entry or len(entry) > 255 or entry.startswith(("/", "~")) or set(entry) & set("\0\\:?\n")
+    parts: list[str] = []
+    for part in () if is_odd else (folder / entry).parts:
+        if part == ".." and not parts:
+            is_odd = True
+        elif part == "..":
+            parts.pop()
+        elif part != ".":
+            parts.append(part)
+    if is_odd:
+        raise Problem("manifest_invalid", f"{entry[:200]!r} is no file of the kustomization's directory")
+    return "/".join(parts)
+
+
+def _has_kustomization(files: Mapping[str, str], folder: str) -> bool:
+    return any(str(PurePosixPath(folder) / name) in files for name in NAMES)
