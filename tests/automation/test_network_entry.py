@@ -18,7 +18,7 @@ from tests.automation.entry import PORT, SERVICE, Entries, bundle, floor_ms, lik
 from tests.lab.host import LabHost
 from tests.lab.lab import Lab
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.xdist_group("lab-network-entry")]
 CONFIG = "/etc/tidegate/network-entry/keepalived.conf"
 VRRP = "tidegate-network-entry-vrrp.service"
 

@@ -12,7 +12,8 @@ from .recorded_step import Step
 
 
 def inspect(payload: Mapping[str, Any], steps: List[Dict[str, Any]]) -> Dict[str, Any]:
-    """This host's part of the entry. `settle_seconds` in the payload waits until it stays the same that long."""
+    """This host's part of the entry. `settle_seconds` in the payload waits until it stays the same that long, and
+    `wait_vrrp` until VRRP runs and has run for `election_seconds`: then it is decided who has the VIP."""
     end = time.monotonic() + float(payload.get("timeout") or 0)
     quiet_for, since, last = float(payload.get("settle_seconds") or 0), time.monotonic(), None
     while True:
@@ -20,8 +21,9 @@ def inspect(payload: Mapping[str, Any], steps: List[Dict[str, Any]]) -> Dict[str
         key = (now["holds_vip"], now["balances"], now["vrrp"])
         if key != last:
             last, since = key, time.monotonic()
-        is_back = (
-            not payload.get("wait_vrrp") or now["vrrp"] or not now["installed"] or now["priority"] is None
+        is_waited_for = payload.get("wait_vrrp") and now["installed"] and now["priority"] is not None
+        is_back = not is_waited_for or (
+            now["vrrp"] and _uptime(host_units.VRRP_UNIT) >= float(payload.get("election_seconds") or 0)
         )
         if (is_back and time.monotonic() - since >= quiet_for) or time.monotonic() > end:
             return {"changed": False, "live": now}
