@@ -72,7 +72,7 @@ demo-down: ## Remove everything that `make demo` made (the virtual environment s
 .PHONY: lab-up
 lab-up: venv ## Bring up a lab with two hosts, to try things on
 	.ci/system-packages lab
-	$(PYTHON) -m tests.lab up --name shared --hosts a b
+	$(PYTHON) -m tests.lab up --name shared --hosts a,b
 
 .PHONY: lab-down
 lab-down: ## Remove that lab

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import os
 import tomllib
 from collections.abc import Callable, Mapping
@@ -29,7 +30,11 @@ class Settings:
     """One installation's settings. Times are seconds, sizes are bytes.
 
     `workers` are those inside `tidegate serve`. `artifact_url` and `artifact_token` are for a worker on
-    another machine: where it fetches the archives that it lacks.
+    another machine: where it fetches the archives that it lacks. Every `drift_interval_seconds` each target is
+    looked at for drift; 0 for not by itself. `cluster_address_allow` are networks (CIDR)
+    that a cluster's endpoint may lead to although it is loopback, link-local or the like;
+    `cluster_allow_insecure_tls` lets clusters in whose certificate is not verified. `bundle_trusted_keys` are
+    files or base64 of ed25519 public keys; when there is one, a bundle must be signed by one of them.
     """
 
     home: Path
@@ -45,11 +50,15 @@ class Settings:
     heartbeat_seconds: float = 5
     max_body_bytes: int = 8_000_000
     max_artifact_bytes: int = 8_000_000_000
+    drift_interval_seconds: float = 0
     basic_auth: bool = True
     log_level: str = "INFO"
     policy_file: Path | None = None
     artifact_url: str | None = None
     artifact_token: str | None = field(default=None, repr=False)
+    bundle_trusted_keys: tuple[str, ...] = ()
+    cluster_address_allow: tuple[str, ...] = ()
+    cluster_allow_insecure_tls: bool = False
 
     @property
     def is_sqlite(self) -> bool:
@@ -226,6 +235,25 @@ def _web_url(where: str, value: Any) -> str:
     return url.rstrip("/")
 
 
+def _networks(where: str, value: Any) -> tuple[str, ...]:
+    """Read networks: a list in the file, words between commas in a variable."""
+    words = value.split(",") if isinstance(value, str) else value
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise SettingsError(f"{where}: expected a list of networks, such as 10.0.0.0/8")
+    try:
+        return tuple(str(ipaddress.ip_network(word.strip())) for word in words if word.strip())
+    except ValueError as error:
+        raise SettingsError(f"{where}: {error}") from None
+
+
+def _texts(where: str, value: Any) -> tuple[str, ...]:
+    """Read a list of texts; a variable holds them with commas between."""
+    given = [one.strip() for one in value.split(",") if one.strip()] if isinstance(value, str) else value
+    if not isinstance(given, list) or not all(isinstance(one, str) and one for one in given):
+        raise SettingsError(f"{where}: expected a list of texts")
+    return tuple(given)
+
+
 _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "home": _path,
     "database_url": _database,
@@ -239,9 +267,13 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "heartbeat_seconds": _seconds,
     "max_body_bytes": _whole(1024),
     "max_artifact_bytes": _whole(1024),
+    "drift_interval_seconds": _whole(0),
     "basic_auth": _switch,
     "log_level": _level,
     "policy_file": _path,
     "artifact_url": _web_url,
     "artifact_token": _text,
+    "bundle_trusted_keys": _texts,
+    "cluster_address_allow": _networks,
+    "cluster_allow_insecure_tls": _switch,
 }

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from controlplane.domain.permission import Actor, Permission, system_actor
@@ -20,6 +21,7 @@ from controlplane.store.events import NewEvent
 from controlplane.store.tables import Job, Release, Service, Target
 
 STATUS_TIMEOUT = 120.0
+BATCH = 20
 
 
 def request(core: Core, actor: Actor, target_id: str) -> dict[str, Any]:
@@ -43,6 +45,47 @@ def request(core: Core, actor: Actor, target_id: str) -> dict[str, Any]:
         )
     core.queue.wake(job.id)
     return views.job(job)
+
+
+def look_where_due(core: Core) -> int:
+    """Queue a look at each target with a release whose last look was asked for an interval ago; return how many.
+
+    The interval is the setting `drift_interval_seconds`; 0 looks at nothing by itself.
+    """
+    interval = core.settings.drift_interval_seconds
+    if not interval:
+        return 0
+    now = core.clock.now()
+    with core.database.read() as session:
+        due = list(session.scalars(_due(now - timedelta(seconds=interval)).limit(BATCH)))
+    return sum(_look_again(core, target_id, now - timedelta(seconds=interval)) for target_id in due)
+
+
+def _due(before: datetime) -> Select[str]:
+    recent = select(Job.id).where(
+        Job.kind == "target_status",
+        Job.resource_id == Target.id,
+        or_(Job.created_at > before, Job.state != "done"),
+    )
+    released = select(Release.id).where(Release.target_id == Target.id, Release.verified_at.is_not(None))
+    return select(Target.id).where(released.exists(), ~recent.exists())
+
+
+def _look_again(core: Core, target_id: str, before: datetime) -> bool:
+    with core.database.write() as session:
+        target = session.get(Target, target_id, with_for_update=True)
+        # Another scheduler may have asked between the look and the lock.
+        if target is None or session.scalar(_due(before).where(Target.id == target_id)) is None:
+            return False
+        job = jobs.add(
+            session,
+            core.clock.now(),
+            kind="target_status",
+            resource=("target", target.id),
+            project_id=target.project_id,
+        )
+    core.queue.wake(job.id)
+    return True
 
 
 def latest(core: Core, actor: Actor, target_id: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from controlplane.services import approvals, expiry
+from controlplane.services import approvals, expiry, target_status
 from controlplane.services.core import Core
 
 log = logging.getLogger(__name__)
@@ -22,6 +22,7 @@ STEPS: tuple[Callable[[Core], int], ...] = (
     expiry.expire_previews,
     expiry.end_abandoned,
     expiry.forget_answers,
+    target_status.look_where_due,
 )
 
 

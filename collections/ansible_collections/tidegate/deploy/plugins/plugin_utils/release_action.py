@@ -13,9 +13,11 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import (
+    colour,
     comparison,
     fingerprint,
     health,
+    strategy,
     summary,
 )
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import spec as release_spec
@@ -79,6 +81,8 @@ class ReleaseAction(ActionBase):
         resolved = self._spec.get("resolved_images") or {}
         references = release_spec.references(document, resolved)
         whole = not (comparing and self._spec.get("rendered"))
+        if whole:
+            self._require_strategy(text)
         ids = release_spec.archive_ids(self._spec)
         payload = {
             "project": self._spec["project"],
@@ -113,6 +117,19 @@ class ReleaseAction(ActionBase):
         self._keep({**result, "rendered": text} if whole else result)
         result = comparison.redacted(result, self._hidden)
         return {"changed": False, "tidegate": result, "summary": summary.of_preview(result)}
+
+    def _require_strategy(self, text: str) -> None:
+        """Refuse now what the strategy could not do after the approval."""
+        try:
+            params = strategy.parse(
+                self._spec.get("strategy") or "rolling", self._spec.get("strategy_params") or {}
+            )
+            if "service" in params:
+                colour.render(text, params["service"], params["service_port"], params["port"])
+        except (strategy.StrategyError, colour.ColourError) as error:
+            raise ReleaseError(
+                "validation_error", str(error), "Correct the strategy and its parameters."
+            ) from error
 
     def _conclude(
         self, document: dict[str, Any], references: dict[str, str], facts: dict[str, Any]

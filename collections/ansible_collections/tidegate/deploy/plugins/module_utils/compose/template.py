@@ -12,7 +12,10 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import yaml
+try:
+    import yaml
+except ImportError:  # hosts have none, and render nothing
+    yaml = None  # type: ignore[assignment]
 
 from ..release import variables as typed
 from ..release import yaml_nodes
@@ -28,7 +31,7 @@ MOST_DEPTH = 60
 SECRETS_KEY = "x-tidegate"
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader if yaml else object):  # type: ignore[misc]
     """YAML 1.2 core scalars, no duplicate keys, bare `{{ name }}` understood."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}

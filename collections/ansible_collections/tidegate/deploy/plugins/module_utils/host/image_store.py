@@ -10,7 +10,7 @@ import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import archive
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
@@ -165,14 +165,13 @@ def _feed(path: str, image: Wanted) -> None:
     with subprocess.Popen(
         ["docker", "load", "--quiet"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
-        assert process.stdin
-        assert process.stdout
+        stdin, stdout = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
         try:
-            archive.loadable(path, process.stdin.write, image.manifest)
-            process.stdin.close()
+            archive.loadable(path, stdin.write, image.manifest)
+            stdin.close()
         except BrokenPipeError:
             pass
-        said = process.stdout.read().decode(errors="replace")[-_TAIL:].strip()
+        said = stdout.read().decode(errors="replace")[-_TAIL:].strip()
     if process.returncode == 0:
         return
     if "no space left" in said:

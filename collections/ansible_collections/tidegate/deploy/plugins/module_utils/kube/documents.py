@@ -12,7 +12,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
+try:
+    import yaml
+except ImportError:  # hosts have none, and render nothing
+    yaml = None  # type: ignore[assignment]
 
 from ..release.errors import ReleaseError
 

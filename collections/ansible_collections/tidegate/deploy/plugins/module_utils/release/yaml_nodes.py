@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
-import yaml
+try:
+    import yaml
+except ImportError:  # hosts have none, and render nothing
+    yaml = None  # type: ignore[assignment]
 
 
 def bare(node: yaml.Node) -> yaml.Node:

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Targets are looked at by themselves, each once an interval, and only where something was released."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from sqlalchemy import select
+
+from controlplane.services import jobs, target_status
+from controlplane.services.core import Core
+from controlplane.store.tables import Job
+from tests.services.installation import Installation
+from tests.services.test_releases import applied
+
+HOUR = 3600
+
+
+def every_hour(shop: Installation) -> Core:
+    settings = dataclasses.replace(shop.core.settings, drift_interval_seconds=HOUR)
+    return dataclasses.replace(shop.core, settings=settings)
+
+
+def looks(shop: Installation) -> list[Job]:
+    with shop.core.database.read() as session:
+        return list(session.scalars(select(Job).where(Job.kind == "target_status")))
+
+
+def test_nothing_is_looked_at_unless_the_installation_wants_it(shop: Installation) -> None:
+    applied(shop)
+    assert target_status.look_where_due(shop.core) == 0
+    assert looks(shop) == []
+
+
+def test_a_target_with_a_release_is_looked_at_once_an_interval(shop: Installation) -> None:
+    core = every_hour(shop)
+    assert target_status.look_where_due(core) == 0
+    applied(shop)
+    assert target_status.look_where_due(core) == 1
+    # The next tick, and a second scheduler.
+    assert target_status.look_where_due(core) == 0
+    (look,) = looks(shop)
+    assert look.resource_id == shop.targets["development"]
+    # One that waits is not asked for again, however late it is.
+    shop.clock.pass_(seconds=2 * HOUR)
+    assert target_status.look_where_due(core) == 0
+    with core.database.write() as session:
+        jobs.finish(session.get_one(Job, look.id), core.clock.now(), "failed")
+    assert target_status.look_where_due(core) == 1
+    assert len(looks(shop)) == 2
