@@ -20,6 +20,7 @@ def build_core(settings: Settings) -> Core:
         KeyFileUnsafe: the key file is missing, published or readable by others.
     """
     from controlplane.adapters.clock import SystemClock
+    from controlplane.adapters.cluster_probe import HttpsClusterProbe
     from controlplane.adapters.probe import SshProbe
     from controlplane.adapters.vault import FernetVault
     from controlplane.store.session import Database, open_engine
@@ -33,6 +34,7 @@ def build_core(settings: Settings) -> Core:
         queue=_queue(settings),
         artifacts=_artifacts(settings),
         probe=SshProbe(),
+        cluster_probe=HttpsClusterProbe(settings.cluster_address_allow),
     )
 
 

@@ -22,7 +22,7 @@ blueprint = Blueprint(
 
 
 class TargetSchema(schema.AnswerSchema):
-    """A target: an environment and some of its hosts."""
+    """A target: an environment and some of its hosts, or a cluster and a namespace of it."""
 
     id = schema.text(example="tgt_01jd2k3m4n5p6q7r8s9tavbwcx")
     project_id = schema.text()
@@ -30,6 +30,14 @@ class TargetSchema(schema.AnswerSchema):
     environment_id = schema.text()
     runtime_type = schema.text(example="compose")
     host_ids = fields.List(fields.String(), required=True)
+    cluster_id = schema.text("Of a Kubernetes target.", nullable=True)
+    namespace = schema.text("Of a Kubernetes target.", nullable=True, example="shop")
+    cluster_scoped = fields.Boolean(
+        required=True, metadata={"description": "Whether releases may hold objects that are in no namespace."}
+    )
+    cluster_access = schema.document(
+        "What the last look at the credential found: ok, checked_at, error_key, detail, lacking, namespace_exists."
+    )
     status_at = schema.time("When its hosts were looked at last.", nullable=True)
     created_at = schema.time()
 
@@ -54,20 +62,43 @@ def _host_ids(description: str) -> fields.List:
     )
 
 
+def _cluster_id() -> fields.String:
+    return fields.String(
+        validate=validate.Length(1, 63), metadata={"description": "Id or name of a cluster of the project."}
+    )
+
+
+def _namespace() -> fields.String:
+    return fields.String(
+        validate=schema.NAME, metadata={"description": "Where releases go.", "example": "shop"}
+    )
+
+
+def _cluster_scoped() -> fields.Boolean:
+    said = "Whether releases may hold objects that are in no namespace, and make the namespace."
+    return fields.Boolean(metadata={"description": said})
+
+
 class ChangeTargetSchema(schema.StrictSchema):
-    """What may be changed. The name stays once something was released."""
+    """What may be changed. Name, cluster and namespace stay once something was released."""
 
     name = fields.String(validate=schema.NAME, metadata={"example": "shop-production"})
     host_ids = _host_ids("Nodes of the environment.")
+    cluster_id = _cluster_id()
+    namespace = _namespace()
+    cluster_scoped = _cluster_scoped()
 
 
 class NewTargetSchema(schema.StrictSchema):
-    """A target to be made."""
+    """A target to be made: `host_ids` in a Compose environment, `cluster_id` and `namespace` in a Kubernetes one."""
 
     project_id = schema.project_word()
     name = fields.String(required=True, validate=schema.NAME, metadata={"example": "shop-production"})
     environment_id = fields.String(required=True, validate=validate.Length(1, schema.LONGEST_ID))
     host_ids = _host_ids("Nodes of the environment; all that it has now when left out.")
+    cluster_id = _cluster_id()
+    namespace = _namespace()
+    cluster_scoped = _cluster_scoped()
 
 
 class TargetArgs(schema.PageArgs):
@@ -83,6 +114,7 @@ class TargetArgs(schema.PageArgs):
 @idempotent
 @blueprint.arguments(NewTargetSchema)
 @blueprint.response(201, TargetSchema)
+@blueprint.alt_response(502, schema=schema.ProblemSchema, content_type="application/problem+json")
 def create_target(body: dict[str, Any]) -> dict[str, Any]:
     """Make a target."""
     return targets.create(current_core(), current_actor(), body)
@@ -110,6 +142,7 @@ def get_target(target_id: str) -> dict[str, Any]:
 @requires(Permission.TARGET_WRITE)
 @blueprint.arguments(ChangeTargetSchema)
 @blueprint.response(200, TargetSchema)
+@blueprint.alt_response(502, schema=schema.ProblemSchema, content_type="application/problem+json")
 def update_target(body: dict[str, Any], target_id: str) -> dict[str, Any]:
     """Change a target that no job works on."""
     return targets.update(current_core(), current_actor(), target_id, body)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from controlplane.ports.artifacts import ArtifactStore
 from controlplane.ports.clock import Clock
+from controlplane.ports.cluster_probe import ClusterProbe
 from controlplane.ports.probe import HostProbe
 from controlplane.ports.queue import Queue
 from controlplane.ports.vault import Vault
@@ -28,3 +29,4 @@ class Core:
     queue: Queue
     artifacts: ArtifactStore
     probe: HostProbe
+    cluster_probe: ClusterProbe

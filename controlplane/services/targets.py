@@ -1,49 +1,82 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Targets: an environment and those of its hosts to which a service is released."""
+"""Targets: where a service is released. An environment and some of its hosts, or a cluster and a namespace of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from controlplane.domain import cluster as cluster_rules
 from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
 from controlplane.domain.permission import Actor, Permission
-from controlplane.services import access, environments, record, views
+from controlplane.services import (
+    access,
+    cluster_access,
+    cluster_connection,
+    clusters,
+    environments,
+    record,
+    views,
+)
 from controlplane.services.core import Core
 from controlplane.store import pages
 from controlplane.store.pages import PageRequest
-from controlplane.store.tables import Environment, Job, Project, Release, Target, VariableValue
+from controlplane.store.tables import Cluster, Environment, Job, Project, Release, Target, VariableValue
+
+ON_HOSTS = ("host_ids",)
+IN_CLUSTER = ("cluster_id", "namespace", "cluster_scoped")
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A namespace of a cluster that was looked at. `version` is that of the connection with which it was."""
+
+    cluster_id: str
+    version: int
+    namespace: str
+    cluster_scoped: bool
+    access: Mapping[str, Any]
 
 
 def create(core: Core, actor: Actor, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Make a target; without `host_ids` it is every node that the environment has now.
+    """Make a target. Without `host_ids` it is every node that a Compose environment has now; in a Kubernetes one
+    it is `cluster_id` (or its name) and `namespace`, and the cluster is asked whether releases can be made there.
 
     Raises:
         Problem: `not_found` (project, environment, or a host that is no node of it), `permission_denied`,
-            `insufficient_nodes`, `conflict` (the name is taken).
+            `insufficient_nodes`, `conflict` (the name is taken), `validation_error`, `cluster_not_found`,
+            `cluster_permission_insufficient`, `namespace_missing`, and what is wrong with the connection.
     """
     with core.database.read() as session:
         project = access.load_project(session, actor, given["project_id"])
     access.require(core, actor, Permission.TARGET_WRITE, project, about=("project", project.id))
+    with core.database.read() as session:
+        environment = _environment(session, project, given["environment_id"])
+    place = _find_place(core, project, environment.runtime_type, given)
     with core.database.write() as session:
-        environment = session.get(Environment, given["environment_id"])
-        if environment is None or environment.project_id != project.id:
-            raise Problem("not_found", f"there is no environment {given['environment_id']} in this project")
+        environment = _environment(session, project, given["environment_id"])
         target = Target(
             id=new_id("tgt"),
             project_id=project.id,
             name=given["name"],
             environment_id=environment.id,
             runtime_type=environment.runtime_type,
-            host_ids=_host_ids(session, environment, given.get("host_ids")),
+            cluster_scoped=False,
+            cluster_access={},
             status={},
             created_at=core.clock.now(),
         )
+        if place is None:
+            target.host_ids = _host_ids(session, environment, given.get("host_ids"))
+        else:
+            target.host_ids = []
+            _set_place(session, target, place)
         session.add(target)
         record.flush(session, f"there is a target named {target.name} in this project already")
         _tell(core, session, actor, "resource.created", target, project)
@@ -74,18 +107,31 @@ def get(core: Core, actor: Actor, target_id: str) -> dict[str, Any]:
 
 
 def update(core: Core, actor: Actor, target_id: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Change its name or hosts. The name stays once something was released: what runs there carries it.
+    """Change its name, its hosts, or where in which cluster it is. Name, cluster and namespace stay once something
+    was released: what runs there carries them, and would be left behind.
 
     Raises:
-        Problem: `not_found`, `permission_denied`, `insufficient_nodes`, `conflict`, `resource_in_use` (a job is at it).
+        Problem: `not_found`, `permission_denied`, `resource_in_use` (a job is at it), and what `create` says.
     """
-    _require_writing(core, actor, target_id)
+    project, before = _require_writing(core, actor, target_id)
+    wanted = {name: given.get(name, getattr(before, name)) for name in IN_CLUSTER}
+    is_moved = any(name in given for name in IN_CLUSTER)
+    place = None
+    if is_moved or before.cluster_id is None:
+        members = {**wanted, **given} if before.cluster_id is not None else given
+        place = _find_place(core, project, before.runtime_type, members)
+    elif "host_ids" in given:
+        raise _foreign(before.runtime_type, ["host_ids"])
     with core.database.write() as session:
         target, project = access.load(session, Target, target_id, actor)
         _refuse_while_worked_on(session, target)
         if "host_ids" in given:
             environment = session.get_one(Environment, target.environment_id)
             target.host_ids = _host_ids(session, environment, given["host_ids"])
+        if place is not None:
+            if (place.cluster_id, place.namespace) != (target.cluster_id, target.namespace):
+                _refuse_when_released(session, target, "its cluster and namespace cannot change")
+            _set_place(session, target, place)
         if given.get("name", target.name) != target.name:
             _refuse_when_released(session, target, "its name cannot change")
             target.name = given["name"]
@@ -114,10 +160,56 @@ def delete(core: Core, actor: Actor, target_id: str) -> None:
         _tell(core, session, actor, "resource.deleted", target, project)
 
 
-def _require_writing(core: Core, actor: Actor, target_id: str) -> None:
+def _require_writing(core: Core, actor: Actor, target_id: str) -> tuple[Project, Target]:
     with core.database.read() as session:
-        _, project = access.load(session, Target, target_id, actor)
+        target, project = access.load(session, Target, target_id, actor)
     access.require(core, actor, Permission.TARGET_WRITE, project, about=("target", target_id))
+    return project, target
+
+
+def _environment(session: Session, project: Project, environment_id: str) -> Environment:
+    environment = session.get(Environment, environment_id)
+    if environment is None or environment.project_id != project.id:
+        raise Problem("not_found", f"there is no environment {environment_id} in this project")
+    return environment
+
+
+def _find_place(core: Core, project: Project, runtime_type: str, given: Mapping[str, Any]) -> _Place | None:
+    """Return the namespace that is meant once releases can be made to it; None for a target that is on hosts.
+
+    The cluster is asked, so no transaction is open.
+    """
+    foreign = ON_HOSTS if runtime_type == "k8s" else IN_CLUSTER
+    wrong = [name for name in foreign if given.get(name)]
+    if wrong:
+        raise _foreign(runtime_type, wrong)
+    if runtime_type != "k8s":
+        return None
+    word, namespace = given.get("cluster_id"), given.get("namespace")
+    errors = {name: ["is needed"] for name in ("cluster_id", "namespace") if not given.get(name)}
+    if namespace and not cluster_rules.is_namespace(namespace):
+        errors["namespace"] = ["must be the name of a namespace"]
+    if errors or word is None or namespace is None:
+        raise Problem("validation_error", errors=errors)
+    with core.database.read() as session:
+        cluster = clusters.named(session, project, word)
+    connection = cluster_connection.opened(core, cluster)
+    is_scoped = bool(given.get("cluster_scoped"))
+    found = cluster_access.require(core, connection, namespace, may_make=is_scoped)
+    return _Place(cluster.id, cluster.version, namespace, is_scoped, found)
+
+
+def _foreign(runtime_type: str, names: Sequence[str]) -> Problem:
+    said = f"is nothing that a target of a {runtime_type} environment has"
+    return Problem("validation_error", errors={name: [said] for name in names})
+
+
+def _set_place(session: Session, target: Target, place: _Place) -> None:
+    cluster = session.get(Cluster, place.cluster_id)
+    if cluster is None or cluster.version != place.version:
+        raise Problem("conflict", "the cluster's connection was changed meanwhile")
+    target.cluster_id, target.namespace = place.cluster_id, place.namespace
+    target.cluster_scoped, target.cluster_access = place.cluster_scoped, dict(place.access)
 
 
 def _host_ids(session: Session, environment: Environment, wanted: Sequence[str] | None) -> list[str]:
@@ -152,7 +244,11 @@ def _refuse_when_released(session: Session, target: Target, why: str) -> None:
 
 
 def _tell(core: Core, session: Session, actor: Actor, action: str, target: Target, project: Project) -> None:
-    detail = {"name": target.name, "environment_id": target.environment_id, "host_ids": target.host_ids}
+    detail: dict[str, Any] = {"name": target.name, "environment_id": target.environment_id}
+    if target.cluster_id is None:
+        detail["host_ids"] = target.host_ids
+    else:
+        detail |= {name: getattr(target, name) for name in IN_CLUSTER}
     record.tell(core, session, actor, action, ("target", target.id), project, **detail)
 
 
@@ -164,6 +260,10 @@ def _show(target: Target) -> dict[str, Any]:
         "environment_id": target.environment_id,
         "runtime_type": target.runtime_type,
         "host_ids": target.host_ids,
+        "cluster_id": target.cluster_id,
+        "namespace": target.namespace,
+        "cluster_scoped": target.cluster_scoped,
+        "cluster_access": target.cluster_access,
         "status_at": views.moment(target.status_at),
         "created_at": views.moment(target.created_at),
     }

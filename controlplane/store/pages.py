@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, and_, func, or_, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import InstrumentedAttribute, QueryableAttribute, Session
 
 from controlplane.domain.errors import Problem
 
@@ -36,7 +36,7 @@ def fetch_page(
     session: Session,
     query: Select[Any],
     request: PageRequest,
-    sortable: Mapping[str, InstrumentedAttribute[Any]],
+    sortable: Mapping[str, QueryableAttribute[Any]],
     unique: InstrumentedAttribute[Any],
     show: Callable[[Any], dict[str, Any]],
     default_sort: str,
@@ -71,7 +71,7 @@ def fetch_page(
 
 
 def _beyond(
-    column: InstrumentedAttribute[Any],
+    column: QueryableAttribute[Any],
     unique: InstrumentedAttribute[Any],
     is_falling: bool,
     at: Sequence[Any],
@@ -85,7 +85,7 @@ def _beyond(
 
 
 def _write_cursor(
-    sort: str, row: Any, column: InstrumentedAttribute[Any], unique: InstrumentedAttribute[Any]
+    sort: str, row: Any, column: QueryableAttribute[Any], unique: InstrumentedAttribute[Any]
 ) -> str:
     value = getattr(row, column.key)
     if isinstance(value, datetime):

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    ColumnElement,
     DateTime,
     ForeignKey,
     Index,
@@ -23,8 +24,11 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    func,
+    literal,
 )
 from sqlalchemy.engine import Dialect
+from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAMING = {
@@ -33,6 +37,9 @@ NAMING = {
     "fk": "fk_%(table_name)s_%(column_0_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -216,6 +223,16 @@ class Cluster(Base):
     version: Mapped[int] = mapped_column(default=1)
     created_by: Mapped[str] = mapped_column(String(40))
     created_at: Mapped[datetime]
+
+    @hybrid_property
+    def expiry(self) -> datetime:
+        """When the credential ends, to sort by: one that does not say comes last."""
+        return self.credential_expires_at or NEVER
+
+    @expiry.inplace.expression
+    @classmethod
+    def _expiry_expression(cls) -> ColumnElement[datetime]:
+        return func.coalesce(cls.credential_expires_at, literal(NEVER, UtcDateTime()))
 
 
 class Target(Base):

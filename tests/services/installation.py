@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from controlplane.adapters.artifacts.folder import FolderArtifacts
+from controlplane.adapters.cluster_probe import HttpsClusterProbe
 from controlplane.adapters.queue.embedded import EmbeddedQueue
 from controlplane.adapters.vault import FernetVault, init_keys
 from controlplane.domain.errors import Problem
@@ -163,6 +164,7 @@ def make(url: str, folder: Path) -> Installation:
         queue=EmbeddedQueue(folder / "wake"),
         artifacts=FolderArtifacts(folder / "artifacts"),
         probe=DeafProbe(),
+        cluster_probe=HttpsClusterProbe(),
     )
     made = Installation(core, clock)
     _fill(made)

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`/api/v1/clusters`: Kubernetes clusters, brought in with a kubeconfig or with its parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import fields, validate
+
+from controlplane.api import schema
+from controlplane.api.auth import current_actor, current_core, requires
+from controlplane.api.blueprint import Blueprint
+from controlplane.api.idempotency import idempotent
+from controlplane.domain.cluster import LONGEST_ENDPOINT, LONGEST_TOKEN
+from controlplane.domain.kubeconfig import LONGEST_NAME, MOST_BYTES
+from controlplane.domain.permission import Permission
+from controlplane.services import clusters
+
+LONGEST_PEM = 65536
+PROBLEM = {"schema": schema.ProblemSchema, "content_type": "application/problem+json"}
+
+blueprint = Blueprint(
+    "clusters", __name__, url_prefix="/clusters", description="Kubernetes clusters, and how they are reached."
+)
+
+
+class ClusterSchema(schema.AnswerSchema):
+    """A cluster. Its credential is never answered, only of what kind it is and when it ends."""
+
+    id = schema.text(example="cls_01jd2k3m4n5p6q7r8s9tavbwcx")
+    project_id = schema.text()
+    name = schema.text(example="blue")
+    mode = schema.text(example="external_managed")
+    endpoint = schema.text(example="https://192.0.2.10:6443")
+    has_ca = fields.Boolean(
+        required=True, metadata={"description": "Whether it has an authority of its own to trust."}
+    )
+    insecure_skip_tls_verify = fields.Boolean(required=True)
+    warning = schema.text("What is not safe about the connection.", nullable=True)
+    credential_kind = schema.text("token or certificate", example="token")
+    credential_expires_at = schema.time("Null for a token that does not say.", nullable=True)
+    server_version = schema.text(nullable=True, example="v1.34.1")
+    status = schema.text("ready or failed: what the last test found.", example="ready")
+    last_check = schema.document("What the last test of the connection found.")
+    last_checked_at = schema.time(nullable=True)
+    version = fields.Integer(required=True)
+    created_by = schema.text()
+    created_at = schema.time()
+
+
+class ChangedClusterSchema(ClusterSchema):
+    """A cluster with the targets to which no release can be made over its new connection."""
+
+    targets_failing = fields.List(fields.Dict(keys=fields.String()), required=True)
+
+
+class ConnectionTestSchema(schema.AnswerSchema):
+    """What a test of a connection found. A connection that does not work is a problem document instead."""
+
+    cluster_id = schema.text()
+    reachable = fields.Boolean(required=True)
+    error_key = schema.text(nullable=True)
+    detail = schema.text(nullable=True)
+    server_version = schema.text(nullable=True, example="v1.34.1")
+    latency_ms = fields.Float(
+        required=True, allow_none=True, metadata={"description": "Of one request on an open connection."}
+    )
+    certificate_expires_at = schema.time("The server's certificate.", nullable=True)
+    credential_expires_at = schema.time(nullable=True)
+    namespace = schema.text("Where it was asked what the credential may do.", nullable=True)
+    allowed = fields.List(
+        fields.String(), required=True, metadata={"description": "Of what a release needs there."}
+    )
+    lacking = fields.List(
+        fields.String(), required=True, metadata={"description": "Of what a release needs there."}
+    )
+    warning = schema.text(nullable=True)
+
+
+def _secret(description: str, longest: int) -> fields.String:
+    return fields.String(
+        load_only=True, validate=validate.Length(1, longest), metadata={"description": description}
+    )
+
+
+def _namespace_word() -> fields.String:
+    said = "Where it is asked what the credential may do; the kubeconfig's own or `default` when left out."
+    return fields.String(validate=schema.NAME, metadata={"description": said, "example": "shop"})
+
+
+def _kubeconfig() -> fields.String:
+    said = "Its text, with everything inline: no file path, no exec, no auth-provider, no proxy-url."
+    return fields.String(
+        required=True,
+        load_only=True,
+        validate=validate.Length(1, MOST_BYTES),
+        metadata={"description": said},
+    )
+
+
+def _context() -> fields.String:
+    return fields.String(
+        validate=validate.Length(1, LONGEST_NAME),
+        metadata={"description": "The context to take; the current one when left out."},
+    )
+
+
+class _PartsSchema(schema.StrictSchema):
+    """What a kubeconfig is made of."""
+
+    ca = fields.String(
+        validate=validate.Length(1, LONGEST_PEM),
+        metadata={"description": "The cluster's authority, PEM; those of this machine when left out."},
+    )
+    token = _secret("A bearer token.", LONGEST_TOKEN)
+    client_certificate = fields.String(
+        validate=validate.Length(1, LONGEST_PEM), metadata={"description": "In place of a token; PEM."}
+    )
+    client_key = _secret("The key of the client certificate; PEM.", LONGEST_PEM)
+    tls_server_name = fields.String(
+        validate=validate.Length(1, 253), metadata={"description": "The name in the server's certificate."}
+    )
+    insecure_skip_tls_verify = fields.Boolean(
+        metadata={"description": "Only where the installation's settings let it."}
+    )
+    namespace = _namespace_word()
+
+
+class ConnectionSchema(_PartsSchema):
+    """How a cluster is reached from now on: a kubeconfig, or an endpoint with its credential."""
+
+    kubeconfig = _secret("Its text, in place of all the other members but `context`.", MOST_BYTES)
+    context = _context()
+    endpoint = fields.String(
+        validate=validate.Length(1, LONGEST_ENDPOINT), metadata={"example": "https://192.0.2.10:6443"}
+    )
+
+
+class NewFromKubeconfigSchema(schema.StrictSchema):
+    """A cluster to be brought in with a kubeconfig."""
+
+    project_id = schema.project_word()
+    name = fields.String(required=True, validate=schema.NAME, metadata={"example": "blue"})
+    kubeconfig = _kubeconfig()
+    context = _context()
+    namespace = _namespace_word()
+
+
+class NewFromPartsSchema(_PartsSchema):
+    """A cluster to be brought in with its endpoint, and a token or a client certificate with its key."""
+
+    project_id = schema.project_word()
+    name = fields.String(required=True, validate=schema.NAME, metadata={"example": "blue"})
+    endpoint = fields.String(
+        required=True,
+        validate=validate.Length(1, LONGEST_ENDPOINT),
+        metadata={"example": "https://192.0.2.10:6443"},
+    )
+
+
+class NamespaceSchema(schema.StrictSchema):
+    """What is to be tested beside the connection."""
+
+    namespace = _namespace_word()
+
+
+class ClusterArgs(schema.PageArgs):
+    """Filters of the list."""
+
+    project_id = schema.word_filter("Id or name of the project.")
+    name = schema.word_filter("The name.")
+    status = fields.String(validate=validate.OneOf(("ready", "failed")))
+    expires_before = fields.AwareDateTime(
+        format="iso", metadata={"description": "Those whose credential ends before this time."}
+    )
+
+
+@blueprint.route("/import/kubeconfig", methods=["POST"])
+@requires(Permission.CLUSTER_WRITE)
+@idempotent
+@blueprint.arguments(NewFromKubeconfigSchema)
+@blueprint.response(201, ClusterSchema)
+@blueprint.alt_response(502, **PROBLEM)
+def import_kubeconfig(body: dict[str, Any]) -> dict[str, Any]:
+    """Bring a cluster in with a kubeconfig; it is connected to before anything is stored."""
+    return clusters.import_(current_core(), current_actor(), body)
+
+
+@blueprint.route("/import/cert", methods=["POST"])
+@requires(Permission.CLUSTER_WRITE)
+@idempotent
+@blueprint.arguments(NewFromPartsSchema)
+@blueprint.response(201, ClusterSchema)
+@blueprint.alt_response(502, **PROBLEM)
+def import_cert(body: dict[str, Any]) -> dict[str, Any]:
+    """Bring a cluster in with endpoint, authority, and a token or a client certificate."""
+    return clusters.import_(current_core(), current_actor(), body)
+
+
+@blueprint.route("")
+@requires(Permission.CLUSTER_READ)
+@blueprint.arguments(ClusterArgs, location="query")
+@blueprint.response(200, schema.page_of(ClusterSchema))
+def list_clusters(query: dict[str, Any]) -> dict[str, Any]:
+    """List clusters; sorted by `credential_expires_at` it shows what expires when."""
+    filters, page = schema.page_request(query)
+    return clusters.list_(current_core(), current_actor(), filters, page)
+
+
+@blueprint.route("/<string:cluster_id>")
+@requires(Permission.CLUSTER_READ)
+@blueprint.response(200, ClusterSchema)
+def get_cluster(cluster_id: str) -> dict[str, Any]:
+    """Read a cluster."""
+    return clusters.get(current_core(), current_actor(), cluster_id)
+
+
+@blueprint.route("/<string:cluster_id>", methods=["DELETE"])
+@requires(Permission.CLUSTER_WRITE)
+@blueprint.response(204)
+def delete_cluster(cluster_id: str) -> None:
+    """Forget a cluster that no target is on."""
+    clusters.delete(current_core(), current_actor(), cluster_id)
+
+
+@blueprint.route("/<string:cluster_id>/connect/test", methods=["POST"])
+@requires(Permission.CLUSTER_WRITE)
+@blueprint.arguments(NamespaceSchema)
+@blueprint.response(200, ConnectionTestSchema)
+@blueprint.alt_response(502, **PROBLEM)
+def test_cluster(body: dict[str, Any], cluster_id: str) -> dict[str, Any]:
+    """Connect, and say what was found."""
+    return clusters.test_connection(current_core(), current_actor(), cluster_id, body.get("namespace"))
+
+
+@blueprint.route("/<string:cluster_id>/connection", methods=["PUT"])
+@requires(Permission.CLUSTER_WRITE)
+@blueprint.arguments(ConnectionSchema)
+@blueprint.response(200, ChangedClusterSchema)
+@blueprint.alt_response(502, **PROBLEM)
+def set_cluster_connection(body: dict[str, Any], cluster_id: str) -> dict[str, Any]:
+    """Reach it in another way from now on; every target on it is looked at again."""
+    return clusters.set_connection(current_core(), current_actor(), cluster_id, body)
