@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "registry": ("resources:registry", "Registry credentials of a project."),
     "artifact": ("artifact:artifact", "Image archives."),
     "release": ("release:release", "Preview, apply, watch and roll back."),
+    "bundle": ("bundle:bundle", "Script bundles: what environments are installed from."),
     "approval": ("approval:approval", "What waits for a decision."),
     "audit": ("audit:audit", "Check, print and export the chain of events."),
 }

@@ -38,6 +38,11 @@ def say(text: str) -> None:
     click.echo(safe_text.line(text))
 
 
+def block(text: str) -> None:
+    """Print several lines of text that may hold what others wrote."""
+    click.echo(safe_text.block(text))
+
+
 def styled(value: Any) -> Text:
     """Return a value as it is shown in a cell, coloured where it is a state."""
     if isinstance(value, Mapping | list | tuple):
