@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A served Tidegate with a project to release in, and what a runtime's tests need from that runtime.
-
-A runtime joins the suite with a class like `ComposeHosts`: where it is released to, and what is seen there.
-"""
+"""A served Tidegate with a project to release in, services whose versions tests add, and what is seen on hosts."""
 
 from __future__ import annotations
 
@@ -74,10 +71,11 @@ class Site:
         body = {"project_id": self.project_id, "name": name, "environment_id": environment["id"]}
         return str(self.admin.post("/deploy/targets", body)["id"])
 
-    def service(self) -> Service:
+    def service(self, runtime_type: str = "compose") -> Service:
         """Make a service without versions."""
         name = f"s{next(_numbers)}"
-        made = self.admin.post("/services", {"project_id": self.project_id, "name": name})
+        body = {"project_id": self.project_id, "name": name, "runtime_type": runtime_type}
+        made = self.admin.post("/services", body)
         return Service(self, str(made["id"]), name)
 
 

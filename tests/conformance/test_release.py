@@ -3,209 +3,157 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 
 import pytest
 
-from tests.conformance.site import ComposeHosts, Refused, Site, compose
-from tests.lab import LabHost
+from tests.conformance.runtimes import Runtime
+from tests.conformance.site import Refused, Site
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.xdist_group("lab-conformance")]
 
 
-def test_first_release_then_nothing_new_then_an_update(
-    site: Site, shared: tuple[LabHost, str], runtime: ComposeHosts
-) -> None:
-    host, host_id = shared
-    service, target = site.service(), site.target(host_id)
-    service.add("1", compose("web"), ["1", "2"])
-    first = service.release(target, "1", variables={"tag": "1", "port": 8101})
+def test_first_release_then_nothing_new_then_an_update(site: Site, runtime: Runtime) -> None:
+    its = runtime.application()
+    its.add("1", "web", tags=["1", "2"])
+    first = its.release("1", "1")
     assert first["lifecycle_state"] == "applied", first["diagnostics_json"]
-    assert runtime.answer(host, 8101) == "shop 1"
-    before = runtime.running(host, service)
+    assert its.answer() == "shop 1"
+    before = its.running()
 
-    same = service.preview(target, "1", variables={"tag": "1", "port": 8101})
-    assert same["preview"]["summary"] == {"add": 0, "change": 0, "remove": 0, "none": 1}
-    again = service.apply(same)
+    same = its.preview("1", "1")
+    summary = same["preview"]["summary"]
+    assert {**summary, "none": bool(summary["none"])} == {"add": 0, "change": 0, "remove": 0, "none": True}
+    again = its.service.apply(same)
     assert again["lifecycle_state"] == "applied"
-    assert runtime.running(host, service) == before
+    assert its.running() == before
     applied = site.admin.get(f"/deploy/releases/{again['release_id']}/timeline", limit=500)["items"][-1]
     assert applied["detail"]["changed"] is False
 
-    update = service.release(target, "1", variables={"tag": "2", "port": 8101})
-    assert update["lifecycle_state"] == "applied"
-    assert runtime.answer(host, 8101) == "shop 2"
-    assert runtime.running(host, service) != before
+    update = its.release("1", "2")
+    assert update["lifecycle_state"] == "applied", update["diagnostics_json"]
+    assert its.answer() == "shop 2"
+    assert its.running() != before
 
 
-def test_a_service_that_is_no_longer_named_is_removed(
-    site: Site, shared: tuple[LabHost, str], runtime: ComposeHosts
-) -> None:
-    host, host_id = shared
-    service, target = site.service(), site.target(host_id)
-    service.add("1", compose("web", "side", port=False), ["1"])
-    service.add("2", compose("web", port=False), ["1"])
-    assert service.release(target, "1")["lifecycle_state"] == "applied"
-    kept = runtime.running(host, service)["web"]
-    preview = service.preview(target, "2")
-    assert preview["preview"]["summary"] == {"add": 0, "change": 0, "remove": 1, "none": 1}
+def test_a_part_that_is_no_longer_named_is_removed(runtime: Runtime) -> None:
+    its = runtime.application()
+    its.add("1", "web", "side", tags=["1"])
+    its.add("2", "web", tags=["1"])
+    assert its.release("1", "1")["lifecycle_state"] == "applied"
+    kept = its.running()["web"]
+    preview = its.preview("2", "1")
+    summary = preview["preview"]["summary"]
+    assert (summary["add"], summary["change"], summary["remove"]) == (0, 0, 1)
     assert "something that runs would be deleted" in preview["preview"]["risk_reasons"]
-    assert service.apply(preview)["lifecycle_state"] == "applied"
-    assert runtime.running(host, service) == {"web": kept}
+    assert its.service.apply(preview)["lifecycle_state"] == "applied"
+    assert its.running() == {"web": kept}
 
 
 def test_failing_health_says_why_and_a_rollback_restores_and_can_be_rolled_back(
-    site: Site, shared: tuple[LabHost, str], runtime: ComposeHosts
+    site: Site, runtime: Runtime
 ) -> None:
-    host, host_id = shared
-    service, target = site.service(), site.target(host_id)
-    service.add("1", compose("web"), ["1", "2", "3-bad"])
+    its = runtime.application()
+    its.add("1", "web", tags=["1", "2"])
+    its.add("2", "web", "side", tags=["3-bad"])
     for tag in ("1", "2"):
-        good = service.release(target, "1", variables={"tag": tag, "port": 8102})
+        good = its.release("1", tag)
         assert good["lifecycle_state"] == "applied", good["diagnostics_json"]
-    bad = service.release(target, "1", variables={"tag": "3-bad", "port": 8102})
+    bad = its.release("2", "3-bad")
     told = bad["diagnostics_json"]
     assert (bad["lifecycle_state"], told["error_key"], told["failure_domain"]) == (
         "failed",
-        "compose_unhealthy",
-        "health",
+        *runtime.unhealthy,
     )
-    assert told["objects"][0]["service"] == "web"
-    assert "healthz" in str(told["objects"][0])
-    assert "step_failed" in service.told(bad)
+    assert "web" in str(told["objects"])
+    assert told["hints"]
+    assert "step_failed" in its.service.told(bad)
 
-    back = service.rollback(bad)
+    back = its.service.rollback(bad)
     assert back["lifecycle_state"] == "applied", back["diagnostics_json"]
-    assert runtime.answer(host, 8102) == "shop 2"
+    assert its.answer() == "shop 2"
+    assert set(its.running()) == {"web"}
     assert site.admin.get(f"/deploy/releases/{bad['release_id']}")["lifecycle_state"] == "rollback"
 
-    earlier = service.rollback(good)
+    earlier = its.service.rollback(good)
     assert earlier["lifecycle_state"] == "applied", earlier["diagnostics_json"]
-    assert runtime.answer(host, 8102) == "shop 1"
-    undone = service.rollback(earlier)
+    assert its.answer() == "shop 1"
+    undone = its.service.rollback(earlier)
     assert undone["lifecycle_state"] == "applied", undone["diagnostics_json"]
-    assert runtime.answer(host, 8102) == "shop 2"
+    assert its.answer() == "shop 2"
 
 
-def test_an_image_that_is_nowhere_stands_against_the_preview(site: Site, shared: tuple[LabHost, str]) -> None:
-    service, target = site.service(), site.target(shared[1])
-    service.add("1", compose("web", port=False).replace("shop:{{ tag }}", "127.0.0.1:9/none:{{ tag }}"))
-    preview = service.preview(target, "1")
+def test_a_preview_with_a_check_against_it_cannot_be_applied(site: Site, runtime: Runtime) -> None:
+    its = runtime.application()
+    its.add("1", "web", tags=["1"])
+    preview = its.preview("1", "1", strategy="canary", strategy_params={"pause_seconds": -1})
     assert preview["preview_ref"] is None
-    assert "image_missing" in {check["code"] for check in preview["preview"]["checks"]}
+    assert "validation_error" in {check["code"] for check in preview["preview"]["checks"]}
     with pytest.raises(Refused, match="preview_required"):
         site.admin.post("/deploy/releases/apply", {"preview_ref": ""})
 
 
-def test_a_host_that_moved_since_the_preview_is_not_touched(
-    site: Site, shared: tuple[LabHost, str], runtime: ComposeHosts
-) -> None:
-    host, host_id = shared
-    service, target = site.service(), site.target(host_id)
-    service.add("1", compose("web", port=False), ["1", "2"])
-    service.release(target, "1", variables={"tag": "1"})
-    preview = service.preview(target, "1", variables={"tag": "2"})
-    container = runtime.running(host, service)["web"]
-    host.run(["docker", "rm", "-f", container])
-    stale = service.apply(preview)
+def test_what_moved_since_the_preview_is_not_touched(runtime: Runtime) -> None:
+    its = runtime.application()
+    its.add("1", "web", tags=["1", "2"])
+    its.release("1", "1")
+    preview = its.preview("1", "2")
+    runtime.remove(its, "web")
+    stale = its.service.apply(preview)
     assert (stale["lifecycle_state"], stale["diagnostics_json"]["error_key"]) == ("expired", "preview_stale")
     assert "web" in stale["diagnostics_json"]["summary"]
-    assert runtime.running(host, service) == {}
+    assert its.running() == {}
 
 
-def test_two_releases_to_one_host_take_turns(site: Site, shared: tuple[LabHost, str]) -> None:
-    services = [site.service(), site.service()]
-    targets = [site.target(shared[1]), site.target(shared[1])]
+def test_two_releases_to_one_place_take_turns(runtime: Runtime) -> None:
+    both = [runtime.application(), runtime.application()]
     previews = []
-    for service, target in zip(services, targets, strict=True):
-        service.add("1", compose("web", port=False), ["1"])
-        previews.append(service.preview(target, "1"))
-    for service, preview in zip(services, previews, strict=True):
-        service.start(preview)
-    ends = [service.ended(preview["release_id"]) for service, preview in zip(services, previews, strict=True)]
+    for its in both:
+        its.add("1", "web", tags=["1"])
+        previews.append(its.preview("1", "1"))
+    for its, preview in zip(both, previews, strict=True):
+        its.service.start(preview)
+    ends = [its.service.ended(preview["release_id"]) for its, preview in zip(both, previews, strict=True)]
     assert [end["lifecycle_state"] for end in ends] == ["applied", "applied"]
     assert ends[1]["started_at"] >= ends[0]["finished_at"]
-    assert "waiting_lock" in services[1].told(ends[1])
+    assert "waiting_lock" in both[1].service.told(ends[1])
 
 
-def test_cancelled_in_the_middle_the_remote_work_ends(site: Site, shared: tuple[LabHost, str]) -> None:
-    host, host_id = shared
-    service, target = site.service(), site.target(host_id)
-    template = compose("web", port=False, retries=100, interval="2s")
-    service.add("1", template, ["9-bad"], health_timeout=120)
-    preview = service.preview(target, "1", variables={"tag": "9-bad"})
-    service.start(preview)
-    service.when(preview["release_id"], lambda release: release["lifecycle_state"] == "applying")
+def test_cancelled_in_the_middle_the_work_ends(site: Site, runtime: Runtime) -> None:
+    its = runtime.application()
+    runtime.never_healthy(its, "1", "9-bad")
+    preview = its.preview("1", "9-bad")
+    its.service.start(preview)
+    its.service.when(preview["release_id"], lambda release: release["lifecycle_state"] == "applying")
     time.sleep(5)
     site.admin.post(f"/deploy/releases/{preview['release_id']}/cancel")
-    ended = service.ended(preview["release_id"], seconds=40)
+    ended = its.service.ended(preview["release_id"], seconds=40)
     assert (ended["lifecycle_state"], ended["diagnostics_json"]["failure_domain"]) == ("failed", "cancelled")
     assert "every host has ended" in ended["diagnostics_json"]["summary"]
-    assert "compose_release" not in host.run(["ps", "-eo", "args"]).stdout
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert not [
+        line for line in listed.splitlines() if "release_apply.yml" in line and str(site.home) in line
+    ]
 
 
-def test_a_user_who_needs_a_sudo_password(site: Site, runtime: ComposeHosts) -> None:
-    host, host_id = site.host("sudo", user="operator", become=True, become_password="tide-and-time")
-    service, target = site.service(), site.target(host_id)
-    service.add("1", compose("web", port=False), ["1"])
-    assert service.release(target, "1")["lifecycle_state"] == "applied"
-    assert set(runtime.running(host, service)) == {"web"}
+def test_drift_is_found_and_nothing_is_changed_by_looking(site: Site, runtime: Runtime) -> None:
+    its = runtime.application()
+    its.add("1", "web", "side", tags=["1"])
+    assert its.release("1", "1")["lifecycle_state"] == "applied"
+    assert _drift(site, its.target) == []
+    runtime.remove(its, "side")
+    left = its.running()
+    found = _drift(site, its.target)
+    assert [(one["action"], "side" in one["service"]) for one in found] == [("add", True)], found
+    assert its.running() == left
 
 
-def test_a_host_behind_a_jump_host(site: Site, runtime: ComposeHosts) -> None:
-    jump = site.lab.jump_host()
-    jump_id = site.register(jump)
-    host, host_id = site.host("behind", behind=jump, jump_host_id=jump_id)
-    service, target = site.service(), site.target(host_id)
-    service.add("1", compose("web", port=False), ["1"])
-    assert service.release(target, "1")["lifecycle_state"] == "applied"
-    assert set(runtime.running(host, service)) == {"web"}
-
-
-def test_of_two_hosts_one_is_dead(site: Site, runtime: ComposeHosts) -> None:
-    alive, alive_id = site.host("alive")
-    dead, dead_id = site.host("dead")
-    service, target = site.service(), site.target(alive_id, dead_id)
-    service.add("1", compose("web", port=False), ["1", "2"])
-    assert service.release(target, "1")["lifecycle_state"] == "applied"
-    preview = service.preview(target, "1", variables={"tag": "2"})
-    before = runtime.running(alive, service)
-    dead.kill()
-    failed = service.apply(preview)
-    assert (failed["lifecycle_state"], failed["diagnostics_json"]["error_key"]) == (
-        "failed",
-        "ssh_unreachable",
-    )
-    assert "cf-dead" in failed["diagnostics_json"]["summary"]
-    assert runtime.running(alive, service) == before
-    looked = service.preview(target, "1", variables={"tag": "2"})
-    assert looked["preview_ref"] is None
-    assert [check["code"] for check in looked["preview"]["checks"]] == ["ssh_unreachable"]
-
-
-@pytest.mark.parametrize(
-    ("fault", "error_key"),
-    [
-        ("another-key", "ssh_host_key_mismatch"),
-        ("wrong-key", "ssh_auth_failed"),
-        ("no-docker", "preflight_failed"),
-    ],
-)
-def test_what_is_wrong_with_a_host_is_told_by_its_key(site: Site, fault: str, error_key: str) -> None:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-    host, host_id = site.host(fault)
-    service, target = site.service(), site.target(host_id)
-    service.add("1", compose("web", port=False), ["1"])
-    if fault == "another-key":
-        host.change_host_key()
-    elif fault == "wrong-key":
-        key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
-        site.admin.patch(f"/hosts/{host_id}", {"private_key": key.decode()})
-    else:
-        host.run(["systemctl", "stop", "docker.socket", "docker"], check=False)
-    preview = service.preview(target, "1")
-    assert preview["preview_ref"] is None
-    check = preview["preview"]["checks"][0]
-    assert (check["code"], bool(check["hint"])) == (error_key, True), preview["preview"]["checks"]
+def _drift(site: Site, target: str) -> list[dict[str, object]]:
+    job = site.admin.post(f"/deploy/targets/{target}/drift")
+    until = time.monotonic() + 60
+    while site.admin.get(f"/jobs/{job['job_id']}")["state"] != "done":
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    found: list[dict[str, object]] = site.admin.get(f"/deploy/targets/{target}/status")["drift"]
+    return found
