@@ -14,7 +14,8 @@ from controlplane.api.idempotency import idempotent
 from controlplane.domain.cluster import LONGEST_ENDPOINT, LONGEST_TOKEN
 from controlplane.domain.kubeconfig import LONGEST_NAME, MOST_BYTES
 from controlplane.domain.permission import Permission
-from controlplane.services import clusters
+from controlplane.services import cluster_views, clusters
+from controlplane.store.pages import LIMIT, MOST
 
 LONGEST_PEM = 65536
 PROBLEM = {"schema": schema.ProblemSchema, "content_type": "application/problem+json"}
@@ -75,6 +76,38 @@ class ConnectionTestSchema(schema.AnswerSchema):
         fields.String(), required=True, metadata={"description": "Of what a release needs there."}
     )
     warning = schema.text(nullable=True)
+
+
+class NamespaceViewSchema(schema.AnswerSchema):
+    """A namespace of a cluster."""
+
+    name = schema.text(example="shop")
+    status = schema.text(example="Active")
+    created_at = schema.text()
+
+
+class WorkloadViewSchema(schema.AnswerSchema):
+    """Something that runs in a cluster. `wanted` and `ready` are pods, of a Job completions."""
+
+    kind = schema.text("Deployment StatefulSet DaemonSet Job", example="Deployment")
+    namespace = schema.text(example="shop")
+    name = schema.text(example="web")
+    wanted = fields.Integer(required=True)
+    ready = fields.Integer(required=True)
+    images = fields.List(fields.String(), required=True)
+    created_at = schema.text()
+
+
+class EventViewSchema(schema.AnswerSchema):
+    """An event that the cluster itself wrote."""
+
+    namespace = schema.text(example="shop")
+    type = schema.text("Normal or Warning", example="Warning")
+    reason = schema.text(example="FailedScheduling")
+    object = schema.text(example="Pod/web-0")
+    message = schema.text()
+    count = fields.Integer(required=True)
+    last_seen = schema.text()
 
 
 def _secret(description: str, longest: int) -> fields.String:
@@ -175,6 +208,25 @@ class ClusterArgs(schema.PageArgs):
     )
 
 
+class ViewArgs(schema.StrictSchema):
+    """The page of a view. `total_estimate` is what the cluster says that it has of what was come to so far."""
+
+    limit = fields.Integer(
+        load_default=LIMIT,
+        validate=validate.Range(1, MOST),
+        metadata={"description": "How many items a page holds at most."},
+    )
+    cursor = fields.String(
+        validate=validate.Length(1, 2000), metadata={"description": "`next` of the page before."}
+    )
+
+
+class NamespacedViewArgs(ViewArgs):
+    """The page of a view of what is in namespaces."""
+
+    namespace = fields.String(validate=schema.NAME, metadata={"description": "All when left out."})
+
+
 @blueprint.route("/import/kubeconfig", methods=["POST"])
 @requires(Permission.CLUSTER_WRITE)
 @idempotent
@@ -241,3 +293,49 @@ def test_cluster(body: dict[str, Any], cluster_id: str) -> dict[str, Any]:
 def set_cluster_connection(body: dict[str, Any], cluster_id: str) -> dict[str, Any]:
     """Reach it in another way from now on; every target on it is looked at again."""
     return clusters.set_connection(current_core(), current_actor(), cluster_id, body)
+
+
+@blueprint.route("/<string:cluster_id>/namespaces")
+@requires(Permission.CLUSTER_READ)
+@blueprint.arguments(ViewArgs, location="query")
+@blueprint.response(200, schema.page_of(NamespaceViewSchema))
+@blueprint.alt_response(502, **PROBLEM)
+def list_cluster_namespaces(query: dict[str, Any], cluster_id: str) -> dict[str, Any]:
+    """List the namespaces of a cluster."""
+    return cluster_views.namespaces(
+        current_core(), current_actor(), cluster_id, query["limit"], query.get("cursor")
+    )
+
+
+@blueprint.route("/<string:cluster_id>/workloads")
+@requires(Permission.CLUSTER_READ)
+@blueprint.arguments(NamespacedViewArgs, location="query")
+@blueprint.response(200, schema.page_of(WorkloadViewSchema))
+@blueprint.alt_response(502, **PROBLEM)
+def list_cluster_workloads(query: dict[str, Any], cluster_id: str) -> dict[str, Any]:
+    """List what runs in a cluster."""
+    return cluster_views.workloads(
+        current_core(),
+        current_actor(),
+        cluster_id,
+        query.get("namespace"),
+        query["limit"],
+        query.get("cursor"),
+    )
+
+
+@blueprint.route("/<string:cluster_id>/events")
+@requires(Permission.CLUSTER_READ)
+@blueprint.arguments(NamespacedViewArgs, location="query")
+@blueprint.response(200, schema.page_of(EventViewSchema))
+@blueprint.alt_response(502, **PROBLEM)
+def list_cluster_events(query: dict[str, Any], cluster_id: str) -> dict[str, Any]:
+    """List the events that a cluster itself keeps."""
+    return cluster_views.events(
+        current_core(),
+        current_actor(),
+        cluster_id,
+        query.get("namespace"),
+        query["limit"],
+        query.get("cursor"),
+    )

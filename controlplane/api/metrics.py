@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import cast
 
 from flask import Blueprint, Flask, Response, current_app, g, request
@@ -26,10 +27,13 @@ from controlplane.api.streams import EventHub
 from controlplane.domain.release import State, read_state
 from controlplane.services import timeline
 from controlplane.services.core import Core
-from controlplane.store.tables import Job, Release
+from controlplane.store.tables import Cluster, Job, Release
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _JOB_STATES = ("queued", "running", "paused")
+_DAY = 86400
+# Word -> the credential ends in fewer seconds than this, and in no fewer than the word before says.
+_EXPIRES = {"expired": 0, "day": _DAY, "week": 7 * _DAY, "month": 30 * _DAY}
 blueprint = Blueprint("metrics", __name__)
 
 
@@ -73,6 +77,7 @@ class _Installation(Collector):
             oldest = session.scalar(
                 select(func.min(Job.due_at)).where(Job.state == "queued", Job.due_at <= now)
             )
+            credentials = session.scalars(select(Cluster.credential_expires_at)).all()
         yield _gauge("tidegate_releases", "Releases by lifecycle state.", "state", _states(by_state))
         jobs = dict.fromkeys(_JOB_STATES, 0) | {row[0]: row[1] for row in by_job}
         yield _gauge("tidegate_jobs", "Jobs that are not done, by state.", "state", jobs)
@@ -82,6 +87,7 @@ class _Installation(Collector):
         yield CounterMetricFamily(
             "tidegate_events", "Events written so far.", timeline.newest_seq(self._core)
         )
+        yield from _expiry(credentials, now)
 
 
 def init_app(app: Flask) -> None:
@@ -110,6 +116,24 @@ def _count(response: Response) -> Response:
 
 def _metrics() -> RequestMetrics:
     return cast(RequestMetrics, current_app.extensions["tidegate.metrics"])
+
+
+def _expiry(credentials: Sequence[datetime | None], now: datetime) -> Iterator[Metric]:
+    """Yield when the credentials of clusters end. Which one it is, the list of clusters says: this page is public."""
+    left = [(moment - now).total_seconds() for moment in credentials if moment is not None]
+    counts = {**dict.fromkeys(_EXPIRES, 0), "later": 0, "unknown": len(credentials) - len(left)}
+    for seconds in left:
+        counts[next((word for word, most in _EXPIRES.items() if seconds < most), "later")] += 1
+    yield _gauge(
+        "tidegate_cluster_credentials", "Credentials of clusters, by when they end.", "expires", counts
+    )
+    first = GaugeMetricFamily(
+        "tidegate_cluster_credential_expires_seconds",
+        "Seconds until the first credential of a cluster ends; negative once it has. Absent where none says.",
+    )
+    if left:
+        first.add_metric([], min(left))
+    yield first
 
 
 def _states(rows: object) -> dict[str, int]:

@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "token": ("resources:token", "API tokens."),
     "binding": ("resources:binding", "Who holds which role where."),
     "host": ("host:host", "Hosts, and their keys."),
+    "cluster": ("cluster:cluster", "Kubernetes clusters, and how they are reached."),
     "environment": ("resources:environment", "Environments and their stage."),
     "service": ("service:service", "Services and their versions."),
     "target": ("target:target", "Targets: where a service is released."),

@@ -166,7 +166,9 @@ def _read(client: Client, one: Field, value: Any, within: dict[str, Any]) -> Any
     return value
 
 
-_IN_PROJECT = frozenset({"/hosts", "/environments", "/services", "/deploy/targets", "/registries"})
+_IN_PROJECT = frozenset(
+    {"/hosts", "/environments", "/services", "/deploy/targets", "/registries", "/clusters"}
+)
 
 
 def _create(resource: Resource) -> click.Command:

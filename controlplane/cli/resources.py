@@ -81,7 +81,7 @@ ENVIRONMENTS = Resource(
             is_required=True,
             can_change=False,
         ),
-        Field("runtime_type", "choice", choices=("compose",), option="--runtime", can_change=False),
+        Field("runtime_type", "choice", choices=("compose", "k8s"), option="--runtime", can_change=False),
         Field("host_ids", "refs", refers_to="/hosts", option="--host", purpose="May be given again."),
     ),
     ("id", "name", "stage", "runtime_type", "status"),

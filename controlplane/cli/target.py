@@ -22,11 +22,17 @@ TARGETS = Resource(
             "refs",
             refers_to="/hosts",
             option="--host",
-            is_required=True,
-            purpose="May be given again.",
+            purpose="May be given again; every node of a Compose environment when left out.",
+        ),
+        Field("cluster_id", "ref", refers_to="/clusters", purpose="In a Kubernetes environment."),
+        Field("namespace", purpose="Where releases go in the cluster."),
+        Field(
+            "cluster_scoped",
+            "switch",
+            purpose="Whether releases may hold objects that are in no namespace, and make the namespace.",
         ),
     ),
-    ("id", "name", "runtime_type", "status_at"),
+    ("id", "name", "runtime_type", "namespace", "status_at"),
     filters=(IN_PROJECT,),
 )
 
