@@ -13,6 +13,12 @@ _COMMANDS = {
     "lock": "bundle_check:lock",
     "keygen": "bundle_sign:keygen",
     "sign": "bundle_sign:sign",
+    "fetch": "bundle_fill:fetch",
+    "import": "bundle_fill:import_",
+    "pack": "bundle_pack:pack",
+    "unpack": "bundle_pack:unpack",
+    "diff": "bundle_tell:diff",
+    "sbom": "bundle_tell:sbom",
 }
 HELP = """Script bundles: what environments are installed from. None of these commands needs a server.
 

@@ -24,7 +24,10 @@ artifacts:   # all of them
 
 
 def test_sums_and_sizes_are_filled_in_and_all_else_stays() -> None:
-    known = {"a/flow": ("1" * 64, 1), "a/block": ("2" * 64, 2), "a/again": ("3" * 64, 3)}
+    known = {
+        f"a/{name}": {"sha256": n * 64, "size": int(n)}
+        for name, n in (("flow", "1"), ("block", "2"), ("again", "3"))
+    }
     filled = lock.filled_in(TEXT, known)
     assert filled == (
         "artifacts:   # all of them\n"

@@ -34,8 +34,12 @@ class Fault:
 
 
 def ordered(faults: Iterable[Fault]) -> List[Fault]:
-    """The faults, each once, the gravest first and then by path."""
-    return sorted(set(faults), key=lambda one: (KEYS.index(one.key), one.path, one.message))
+    """The faults, the gravest first and then by path. What is wrong with a file in one way is told once."""
+    told = {}
+    for one in faults:
+        # Of the index and the list there is more to say than that they are not valid.
+        told.setdefault((one.key, one.path, one.message if one.key == "bundle_index_invalid" else ""), one)
+    return sorted(told.values(), key=lambda one: (KEYS.index(one.key), one.path, one.message))
 
 
 def summary(faults: List[Fault], most: int = 5) -> str:

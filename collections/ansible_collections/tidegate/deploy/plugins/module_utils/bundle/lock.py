@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, List, Mapping, Optional, Tuple, Union
 
 from . import folder as folders
 from . import index as indexes
@@ -38,7 +39,8 @@ def lock(folder: str, said: Optional[Callable[[int], None]] = None) -> Tuple[str
     if faults:
         return "", False, ordered(faults)
     hashed = folders.digests(folder, sorted(set(found.files) - {SUMS, SIGNATURE}), said)
-    filled = filled_in(text.decode("utf-8"), {path: hashed[path] for path in named if path in hashed})
+    known = {path: {"sha256": hashed[path][0], "size": hashed[path][1]} for path in named if path in hashed}
+    filled = filled_in(text.decode("utf-8"), known)
     changed = _write(folder, INDEX, filled.encode("utf-8"))
     hashed.update(folders.digests(folder, [INDEX]))
     content = sums.written({path: sha256 for path, (sha256, _size) in hashed.items()})
@@ -49,15 +51,16 @@ def lock(folder: str, said: Optional[Callable[[int], None]] = None) -> Tuple[str
     return sums.digest(content), changed, []
 
 
-def filled_in(text: str, known: Dict[str, Tuple[str, int]]) -> str:
-    """The index's text with sha256 and size of these artifacts (by path). All else, comments too, stays as it is."""
+def filled_in(text: str, known: Mapping[str, Mapping[str, Union[str, int]]]) -> str:
+    """The index's text with these fields of artifacts (by path). All else, comments too, stays as it is."""
     edits: List[Tuple[int, int, str]] = []
     for artifact in _entries(indexes.nodes(text), "artifacts").value:
         fields = {key.value: (key, value) for key, value in artifact.value}
         if fields["path"][1].value not in known:
             continue
-        sha256, size = known[fields["path"][1].value]
-        for name, value in (("sha256", f'"{sha256}"'), ("size", str(size))):
+        for name, told in known[fields["path"][1].value].items():
+            # What JSON writes is YAML too.
+            value = json.dumps(told)
             if name in fields:
                 node = fields[name][1]
                 edits.append((node.start_mark.index, node.end_mark.index, value))
