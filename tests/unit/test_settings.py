@@ -83,3 +83,19 @@ def test_folders_are_private(tmp_path: Path) -> None:
     settings.make_folders()
     for folder in (settings.home, settings.artifact_dir):
         assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_networks_are_a_list_in_the_file_and_words_in_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "tidegate.toml").write_text('cluster_address_allow = ["127.0.0.0/8", "::1/128"]\n')
+    home = {"TIDEGATE_HOME": str(tmp_path)}
+    assert load(home).cluster_address_allow == ("127.0.0.0/8", "::1/128")
+    told = {**home, "TIDEGATE_CLUSTER_ADDRESS_ALLOW": "10.0.0.1, 169.254.0.0/16"}
+    assert load(told).cluster_address_allow == ("10.0.0.1/32", "169.254.0.0/16")
+    assert load({**home, "TIDEGATE_CLUSTER_ADDRESS_ALLOW": " "}).cluster_address_allow == ()
+    assert load(home).cluster_allow_insecure_tls is False
+    for wrong in ("localhost", "127.0.0.1/8", "10.0.0.0/33", "*"):
+        with pytest.raises(SettingsError, match="CLUSTER_ADDRESS_ALLOW"):
+            load({**home, "TIDEGATE_CLUSTER_ADDRESS_ALLOW": wrong})
+    (tmp_path / "tidegate.toml").write_text("cluster_address_allow = 7\n")
+    with pytest.raises(SettingsError, match="list of networks"):
+        load(home)
