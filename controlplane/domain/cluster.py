@@ -247,6 +247,8 @@ NEEDED: Sequence[Ability] = (
     Ability("list", "pods"),
     Ability("get", "pods", subresource="log"),
     Ability("list", "events"),
+    # They tell the pods of what is new from those of what it takes the place of.
+    Ability("list", "replicasets", "apps"),
 )
 MAKE_NAMESPACE = Ability("create", "namespaces")
 

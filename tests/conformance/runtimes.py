@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from controlplane.domain.cluster import NEEDED
@@ -169,8 +170,23 @@ class OnApiServer:
         self.environment_id = self._environment("development")
         self.cluster_id = self.cluster(self.namespace)
 
-    def cluster(self, namespace: str, name: str | None = None, endpoint: str | None = None) -> str:
-        """Import the cluster with a credential that may do what a release needs in a namespace, and nothing else."""
+    def cluster(self, namespace: str, name: str | None = None, endpoint: str | None = None,
+                server_name: str | None = None) -> str:  # fmt: skip
+        """Import the cluster, also at another endpoint than its own, which then shows the name of its server."""
+        text = self.kubeconfig(namespace).read_text()
+        if endpoint:
+            document = json.loads(text)
+            document["clusters"][0]["cluster"] |= {"server": endpoint, "tls-server-name": server_name}
+            text = json.dumps(document)
+        body = {
+            "project_id": self._site.project_id,
+            "name": name or f"{self.name}-{namespace}",
+            "kubeconfig": text,
+        }
+        return str(self._site.admin.post("/clusters/import/kubeconfig", body)["id"])
+
+    def kubeconfig(self, namespace: str) -> Path:
+        """Return a credential that may do what a release needs in a namespace, and nothing else."""
         rules = [
             {
                 "apiGroups": [one.group],
@@ -179,15 +195,7 @@ class OnApiServer:
             }
             for one in NEEDED
         ]
-        text = self._api.kubeconfig_for("deployer", namespace, rules).read_text()
-        if endpoint:
-            text = text.replace(self._api.endpoint, endpoint)
-        body = {
-            "project_id": self._site.project_id,
-            "name": name or f"{self.name}-{namespace}",
-            "kubeconfig": text,
-        }
-        return str(self._site.admin.post("/clusters/import/kubeconfig", body)["id"])
+        return self._api.kubeconfig_for("deployer", namespace, rules)
 
     def _environment(self, stage: str) -> str:
         name = f"{self.name}-{self.namespace}-{stage}"

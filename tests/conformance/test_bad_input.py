@@ -201,7 +201,7 @@ def ask(site: Site, path: str, content: bytes, kind: str, **query: str) -> httpx
 
 
 def test_a_disk_that_is_full_is_told_by_the_preview_or_by_the_release(
-    site: Site, host: tuple[LabHost, str], service: Service, target: str, runtime: ComposeHosts
+    site: Site, host: tuple[LabHost, str], service: Service, target: str, hosts: ComposeHosts
 ) -> None:
     machine, _ = host
     preview = service.preview(target, "1")
@@ -219,7 +219,7 @@ def test_a_disk_that_is_full_is_told_by_the_preview_or_by_the_release(
         assert {(one["code"], bool(one["hint"])) for one in checks} == {("preflight_failed", True)}
     finally:
         machine.free_disk()
-    assert runtime.running(machine, service) == {}
+    assert hosts.running(machine, service) == {}
     assert service.release(target, "1")["lifecycle_state"] == "applied"
 
 

@@ -20,7 +20,7 @@ INCOMING = PurePosixPath("/var/lib/tidegate/incoming")
 NOTICED_WITHIN = 120
 
 
-def test_a_transfer_that_is_cut_fails_and_is_gone_on_with(site: Site, runtime: ComposeHosts) -> None:
+def test_a_transfer_that_is_cut_fails_and_is_gone_on_with(site: Site, hosts: ComposeHosts) -> None:
     host = site.lab.host("bi-cut")
     site.hosts.append(host)
     service, target = site.service(), site.target(site.register(host))
@@ -39,13 +39,13 @@ def test_a_transfer_that_is_cut_fails_and_is_gone_on_with(site: Site, runtime: C
 
     host.mend()
     host.wait()
-    assert runtime.running(host, service) == {}
+    assert hosts.running(host, service) == {}
     assert host.exec(["docker", "image", "inspect", "shop:bi-cut"], check=False).returncode != 0
     assert came <= partial_bytes(host) < SIZE_MB << 20, "what came is kept, and is not all of it"
 
     again = service.release(target, "1", variables=variables)
     assert again["lifecycle_state"] == "applied", again["diagnostics_json"]
-    assert set(runtime.running(host, service)) == {"web"}
+    assert set(hosts.running(host, service)) == {"web"}
     (sent,) = [one["detail"] for one in steps(site, again) if "sent_bytes" in one.get("detail", {})]
     assert sent["resumed_at_byte"] >= came
     assert sent["sent_bytes"] + sent["resumed_at_byte"] == sent["bytes"]

@@ -51,6 +51,14 @@ class Person:
         """Change. Raises Refused."""
         return self._answer(self._http.patch(path, json=body))
 
+    def put(self, path: str, body: dict[str, Any]) -> Any:
+        """Replace. Raises Refused."""
+        return self._answer(self._http.put(path, json=body))
+
+    def delete(self, path: str) -> None:
+        """Delete. Raises Refused."""
+        self._answer(self._http.delete(path))
+
     def push(self, archive: Path, project_id: str) -> Any:
         """Send an image archive. Raises Refused."""
         with archive.open("rb") as content:
