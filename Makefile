@@ -78,6 +78,11 @@ lab-up: venv ## Bring up a lab with two hosts, to try things on
 lab-down: ## Remove that lab
 	$(PYTHON) -m tests.lab down --name shared
 
+.PHONY: lab-bundle
+lab-bundle: venv ## Make a real bundle for the lab out of Debian's packages; prints its folder
+	.ci/system-packages lab
+	@$(PYTHON) -m tests.lab bundle
+
 .PHONY: lab-kube
 lab-kube: venv ## Bring up a Kubernetes API (and a node, as root) from KUBEBUILDER_ASSETS, to try releases against
 	.ci/system-packages lab

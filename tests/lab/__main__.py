@@ -7,6 +7,7 @@
     python -m tests.lab fault a pause --name shared
     python -m tests.lab remove-host c --name shared
     python -m tests.lab down --name shared
+    python -m tests.lab bundle                      # a real bundle; prints its folder
     eval "$(python -m tests.lab kube up)"            # sets KUBECONFIG; `kube down` removes it all
 
 molecule: `create.yml` runs `host NAME` and puts the JSON's address, port, user, key_path and ssh_args into
@@ -22,7 +23,7 @@ import json
 import sys
 from typing import Any
 
-from . import kube_keeper
+from . import bundle, kube_keeper
 from .command import LabError
 from .host import LabHost
 from .lab import Lab
@@ -95,6 +96,8 @@ def _do(lab: Lab, options: argparse.Namespace) -> Any:
             return str(
                 lab.app_archive(options.version, healthy=not options.unhealthy, size_mb=options.size_mb)
             )
+        case "bundle":
+            return str(bundle.make())
         case "kube":
             return _do_kube(lab, options.action)
     raise AssertionError(options.verb)
@@ -144,6 +147,9 @@ def _parser() -> argparse.ArgumentParser:
     app.add_argument("version")
     app.add_argument("--unhealthy", action="store_true", help="its health check fails")
     app.add_argument("--size-mb", type=int, default=0, help="padding in MiB")
+    verbs.add_parser(
+        "bundle", parents=[common], help="make a real bundle out of Debian's packages, print its folder"
+    )
     kube = verbs.add_parser("kube", help="a Kubernetes API, and a node where there can be one")
     kube.add_argument("action", choices=["up", "down", "status", "kubeconfig"])
     kube.add_argument("--name", default="kube", help="its lab (default: kube)")

@@ -108,6 +108,22 @@ def unpacked_for_nodes() -> Path:
     return _unpack(UNPACKED_FOR_NODES)
 
 
+def files(suites: dict[str, tuple[str, ...]]) -> list[Path]:
+    """The packages themselves (`.deb`), of each suite; fetched once."""
+    wanted = " ".join(f"{suite}:{','.join(names)}" for suite, names in suites.items())
+    folder = paths.cache() / f"debs-{paths.digest(wanted)}"
+    if not folder.exists():
+        making = folder.with_suffix(".making")
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(parents=True)
+        for suite, names in suites.items():
+            for package in _download(suite, names, making / "apt" / suite):
+                package.rename(making / f"{suite}-{package.name}")
+        shutil.rmtree(making / "apt")
+        making.rename(folder)
+    return sorted(folder.glob("*.deb"))
+
+
 def _unpack(suites: dict[str, tuple[str, ...]]) -> Path:
     wanted = " ".join(f"{suite}:{','.join(names)}" for suite, names in suites.items())
     folder = paths.cache() / f"packages-{paths.digest(wanted)}"
