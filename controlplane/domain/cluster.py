@@ -125,7 +125,10 @@ def read_endpoint(text: object) -> Endpoint:
         elif not _PREFIX.fullmatch(prefix) or ".." in prefix.split("/") or "." in prefix.split("/"):
             fault = "has a path that no cluster has"
         else:
-            return Endpoint(parts.hostname, port, prefix)
+            endpoint = Endpoint(parts.hostname, port, prefix)
+            if len(str(endpoint)) <= LONGEST_ENDPOINT:
+                return endpoint
+            fault = f"must have at most {LONGEST_ENDPOINT} characters with its port"
     raise _endpoint_fault(fault)
 
 

@@ -58,6 +58,7 @@ def require(core: Core, connection: Connection, namespace: str, *, may_make: boo
         "detail": None,
         "lacking": [],
         "namespace_exists": exists,
+        "warning": rules.UNVERIFIED if connection.is_insecure else None,
     }
 
 
@@ -66,11 +67,15 @@ def review(core: Core, connection: Connection, namespace: str, *, may_make: bool
     try:
         return require(core, connection, namespace, may_make=may_make)
     except Problem as problem:
-        return failed(core, problem)
+        return _failed(core, connection, problem)
 
 
-def failed(core: Core, problem: Problem) -> dict[str, Any]:
-    """Return what a target keeps of an access that is not good."""
+def is_good(access: Mapping[str, Any]) -> bool:
+    """Say whether what a target keeps of its access lets releases through; one that was never looked at does."""
+    return bool(access.get("ok", True))
+
+
+def _failed(core: Core, connection: Connection, problem: Problem) -> dict[str, Any]:
     is_missing = problem.error_key == "namespace_missing"
     return {
         "ok": False,
@@ -79,12 +84,8 @@ def failed(core: Core, problem: Problem) -> dict[str, Any]:
         "detail": problem.detail,
         "lacking": list(problem.extra.get("lacking", [])),
         "namespace_exists": False if is_missing else None,
+        "warning": rules.UNVERIFIED if connection.is_insecure else None,
     }
-
-
-def is_good(access: Mapping[str, Any]) -> bool:
-    """Say whether what a target keeps of its access lets releases through; one that was never looked at does."""
-    return bool(access.get("ok", True))
 
 
 def _may_make(core: Core, connection: Connection) -> bool:

@@ -114,18 +114,15 @@ def update(core: Core, actor: Actor, target_id: str, given: Mapping[str, Any]) -
         Problem: `not_found`, `permission_denied`, `resource_in_use` (a job is at it), and what `create` says.
     """
     project, before = _require_writing(core, actor, target_id)
-    wanted = {name: given.get(name, getattr(before, name)) for name in IN_CLUSTER}
-    is_moved = any(name in given for name in IN_CLUSTER)
+    is_on_hosts = before.runtime_type != "k8s"
     place = None
-    if is_moved or before.cluster_id is None:
-        members = {**wanted, **given} if before.cluster_id is not None else given
-        place = _find_place(core, project, before.runtime_type, members)
-    elif "host_ids" in given:
-        raise _foreign(before.runtime_type, ["host_ids"])
+    if is_on_hosts or given.keys() & {*IN_CLUSTER, *ON_HOSTS}:
+        kept = {} if is_on_hosts else {name: getattr(before, name) for name in IN_CLUSTER}
+        place = _find_place(core, project, before.runtime_type, {**kept, **given})
     with core.database.write() as session:
         target, project = access.load(session, Target, target_id, actor)
         _refuse_while_worked_on(session, target)
-        if "host_ids" in given:
+        if "host_ids" in given and is_on_hosts:
             environment = session.get_one(Environment, target.environment_id)
             target.host_ids = _host_ids(session, environment, given["host_ids"])
         if place is not None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from sqlalchemy import inspect, select, text
 
 from controlplane.api.app import create_app
 from controlplane.domain import cluster as rules
-from controlplane.domain.cluster import Ability
+from controlplane.domain.cluster import Ability, Connection
 from controlplane.services import cluster_connection
 from controlplane.services.core import Core
 from controlplane.store.tables import Cluster, Event
@@ -151,6 +152,7 @@ def test_a_cluster_is_brought_in_tested_and_bound(
     assert tested.json["namespace"] == kube_namespace
     assert "create deployments.apps" in tested.json["allowed"]
     assert told(core, "cluster.connection_test_succeeded")[0][0] == cluster["id"]
+    assert admin.post(f"/clusters/{cluster['id']}/connect/test").json["namespace"] == "default"
 
     target = bind(admin, shop, environment(admin, shop), cluster_id="blue", namespace=kube_namespace)
     assert target.status_code == 201, target.json
@@ -286,7 +288,9 @@ def test_each_runtime_has_its_own_members(
     foreign = bind(admin, bank, environment(admin, bank), **place)
     assert (foreign.status_code, foreign.json["error_key"]) == (404, "cluster_not_found")
     target_id = bind(admin, shop, kubernetes, **place).json["id"]
-    assert admin.patch(f"/deploy/targets/{target_id}", {"host_ids": []}).json["errors"].keys() == {"host_ids"}
+    path = f"/deploy/targets/{target_id}"
+    assert admin.patch(path, {"host_ids": ["hst_x"]}).json["errors"].keys() == {"host_ids"}
+    assert admin.patch(path, {"host_ids": []}).status_code == 200
     scoped = admin.patch(f"/deploy/targets/{target_id}", {"cluster_scoped": True})
     assert (scoped.json["cluster_scoped"], scoped.json["namespace"]) == (True, kube_namespace)
 
@@ -342,6 +346,36 @@ def test_a_connection_that_does_not_work_changes_nothing(
     assert admin.get(f"/clusters/{cluster_id}").json == before
     assert [status for _, status, _ in told(core, "cluster.connection_test_failed")] == ["failed"] * 7
     assert admin.post(f"/clusters/{cluster_id}/connect/test", {}).status_code == 200
+
+
+def test_what_was_looked_at_over_another_connection_is_not_bound(
+    core: Core, admin: Caller, people: People, shop: str, deployer: Path, limited: Path, kube_namespace: str
+) -> None:
+    cluster_id = bring_in(admin, shop, deployer).json["id"]
+    environment_id = environment(admin, shop)
+
+    class Overtaken:
+        """The probe, whose first look at a namespace is overtaken by a change of the connection."""
+
+        changes = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(core.cluster_probe, name)
+
+        def has_namespace(self, connection: Connection, namespace: str) -> bool:
+            if not self.changes:
+                self.changes += 1
+                assert connect(admin, cluster_id, kubeconfig=limited.read_text()).status_code == 200
+            return core.cluster_probe.has_namespace(connection, namespace)
+
+    slow_core = replace(core, cluster_probe=Overtaken())  # type: ignore[arg-type]
+    slow = People(slow_core, create_app(slow_core)).add("slow", "admin")
+    place = {"cluster_id": cluster_id, "namespace": kube_namespace}
+    refused = bind(slow, shop, environment_id, **place)
+    assert (refused.status_code, refused.json["error_key"]) == (409, "conflict")
+    again = bind(slow, shop, environment_id, **place)
+    assert again.json["error_key"] == "cluster_permission_insufficient"
+    assert admin.get("/deploy/targets").json["items"] == []
 
 
 def test_a_credential_that_was_taken_away_is_found_by_the_test(
@@ -436,7 +470,10 @@ def test_an_unverified_connection_needs_the_settings_and_is_told_everywhere(
         assert made.status_code == 201, made.json
         tested = admin.post(f"/clusters/{made.json['id']}/connect/test", {})
         listed = admin.get("/clusters").json["items"][0]
-        for shown in (made.json, tested.json, listed, made.json["last_check"]):
+        place = {"cluster_id": "blue", "namespace": kube_namespace}
+        target = bind(admin, shop, environment(admin, shop), **place)
+        bound = admin.get(f"/deploy/targets/{target.json['id']}").json["cluster_access"]
+        for shown in (made.json, tested.json, listed, made.json["last_check"], bound):
             assert shown["warning"] == rules.UNVERIFIED
         assert made.json["insecure_skip_tls_verify"] is True
         assert tested.json["certificate_expires_at"] is not None

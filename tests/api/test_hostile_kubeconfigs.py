@@ -6,9 +6,11 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import func, select, text
 
@@ -18,6 +20,7 @@ from controlplane.store.tables import Cluster, Event
 from tests.api.hostile_kubeconfigs import INVALID, TOKEN, Hostile, hostile, plain
 from tests.api.installations import installed
 from tests.api.people import Caller, People
+from tests.api.server import served
 
 NAMES = [one.name for one in hostile("https://127.0.0.1:1", "/nonexistent")]
 
@@ -113,3 +116,33 @@ def test_what_they_are_made_of_is_taken_when_nothing_is_wrong(tmp_path: Path, vi
         assert answer.json["error_key"] == "cluster_unreachable", answer.json
     assert visited.count == 1
     assert INVALID != answer.json["error_key"]
+
+
+def test_a_cluster_that_does_not_answer_holds_nobody_else_up(tmp_path: Path) -> None:
+    with installed(tmp_path / "home", CLUSTER_ADDRESS_ALLOW="127.0.0.1/32") as core:
+        people = People(core, create_app(core))
+        people.project("shop")
+        token = people.add("admin", "admin").token
+        (core.settings.home / "tidegate.toml").write_text('cluster_address_allow = ["127.0.0.1/32"]\n')
+        with socket.create_server(("127.0.0.1", 0)) as silent, served(core.settings.home) as url:
+            endpoint = f"https://127.0.0.1:{silent.getsockname()[1]}"
+            body = {"project_id": "shop", "name": "blue", "kubeconfig": json.dumps(plain(endpoint))}
+            answers: list[httpx.Response] = []
+
+            def bring_in() -> None:
+                known = {"Authorization": f"Bearer {token}"}
+                where = f"{url}/api/v1/clusters/import/kubeconfig"
+                answers.append(httpx.post(where, json=body, headers=known, timeout=60))
+
+            asking = threading.Thread(target=bring_in)
+            asking.start()
+            held, _ = silent.accept()
+            begun = time.monotonic()
+            assert httpx.get(f"{url}/readyz", timeout=30).status_code == 200
+            assert time.monotonic() - begun < 5
+            assert answers == []
+            asking.join(60)
+            held.close()
+    assert [(answer.status_code, answer.json()["error_key"]) for answer in answers] == [
+        (502, "cluster_unreachable")
+    ]
