@@ -36,7 +36,8 @@ class TargetSchema(schema.AnswerSchema):
         required=True, metadata={"description": "Whether releases may hold objects that are in no namespace."}
     )
     cluster_access = schema.document(
-        "What the last look at the credential found: ok, checked_at, error_key, detail, lacking, namespace_exists, warning."
+        "What the last look at the credential found: ok, checked_at, error_key, detail, lacking, "
+        "namespace_exists, warning."
     )
     status_at = schema.time("When its hosts were looked at last.", nullable=True)
     created_at = schema.time()

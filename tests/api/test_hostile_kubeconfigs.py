@@ -141,8 +141,8 @@ def test_a_cluster_that_does_not_answer_holds_nobody_else_up(tmp_path: Path) -> 
             assert httpx.get(f"{url}/readyz", timeout=30).status_code == 200
             assert time.monotonic() - begun < 5
             assert answers == []
-            asking.join(60)
             held.close()
+            asking.join(60)
     assert [(answer.status_code, answer.json()["error_key"]) for answer in answers] == [
         (502, "cluster_unreachable")
     ]

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -204,6 +205,15 @@ def test_one_forbidden_address_among_good_ones_is_enough(tmp_path: Path) -> None
         problem = refused(HttpsClusterProbe(LOOPBACK, resolve), connection(server, "cluster.example"))
         assert (problem.error_key, server.visits) == ("endpoint_invalid", 0)
         assert "metadata" in problem.detail
+
+
+def test_what_stands_before_the_path_is_kept(tmp_path: Path) -> None:
+    with serving(tmp_path, send("401 Unauthorized")) as server:
+        to = connection(server)
+        behind = replace(to, endpoint=f"{to.endpoint}/k8s/clusters/c-1/")
+        refused(HttpsClusterProbe(LOOPBACK), behind)
+        assert server.requests[0].startswith(b"GET /k8s/clusters/c-1/version HTTP/1.1")
+        assert f"Authorization: Bearer {TOKEN}".encode() in server.requests[0]
 
 
 def test_nothing_is_sent_to_a_server_that_is_not_the_one_meant(tmp_path: Path) -> None:
