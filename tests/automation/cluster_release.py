@@ -144,16 +144,26 @@ class ClusterReleases:
 
     def begin(self, verb: str, spec: dict[str, Any]) -> subprocess.Popen[str]:
         """Start the playbook and do not wait."""
+        argv = self.command(verb, spec)
+        with open(self.folder / "said.txt", "w") as said:
+            return subprocess.Popen(
+                argv, env=self.environment(), cwd=ROOT, stdout=said, stderr=said, text=True
+            )
+
+    @staticmethod
+    def environment() -> dict[str, str]:
+        """The environment of a playbook."""
+        settings = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+        return {**os.environ, **settings, "TIDEGATE_HMAC_KEY": "5a" * 32}
+
+    def command(self, verb: str, spec: dict[str, Any]) -> list[str]:
+        """Write the spec and return the command that runs its playbook."""
         path = self.folder / f"{verb}.spec.json"
         path.write_text(json.dumps(spec))
-        environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
-        environment["TIDEGATE_HMAC_KEY"] = "5a" * 32
         book = "target_status" if verb == "status" else f"release_{verb}"
         argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self._inventory)]
         argv += [str(ROOT / "playbooks" / f"{book}.yml"), "-e", f"release_spec_file={path}"]
-        argv += ["-e", f"release_kubeconfig_file={self.kubeconfig}"]
-        with open(self.folder / "said.txt", "w") as said:
-            return subprocess.Popen(argv, env=environment, cwd=ROOT, stdout=said, stderr=said, text=True)
+        return [*argv, "-e", f"release_kubeconfig_file={self.kubeconfig}"]
 
     def result(self, verb: str) -> dict[str, Any]:
         """What a module wrote."""

@@ -11,12 +11,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import ingest, memory, releases, streams, timeline
+from tests.bench import ingest, kubernetes, memory, releases, streams, timeline
 from tests.bench.figure import Figure, show
 from tests.lab import Lab
 
 PARTS: dict[str, Callable[[Path, int], list[Figure]]] = {
     "releases": lambda folder, rounds: releases.measure(folder, _lab(), rounds),
+    "kubernetes": lambda folder, rounds: kubernetes.measure(folder, rounds),
     "ingest": lambda folder, _rounds: ingest.measure(folder),
     "timeline": lambda folder, _rounds: timeline.measure(folder),
     "streams": lambda folder, _rounds: streams.measure(folder),

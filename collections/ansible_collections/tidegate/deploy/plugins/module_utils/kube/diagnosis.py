@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..host import step_record
-from . import kinds, pods, readiness
+from . import kinds, pods, readiness, slim
 from .cluster import Cluster
 from .kinds import Ref
 from .session import ApiError
@@ -47,11 +47,11 @@ def pods_of(cluster: Cluster, things: list[dict[str, Any]]) -> dict[Ref, list[Ma
             continue
         try:
             sets = (
-                cluster.list("apps/v1", "ReplicaSet", one.namespace, selector)
+                cluster.list("apps/v1", "ReplicaSet", one.namespace, selector, keep=slim.slim)
                 if one.kind == "Deployment"
                 else []
             )
-            every = cluster.list("v1", "Pod", one.namespace, selector)
+            every = cluster.list("v1", "Pod", one.namespace, selector, keep=slim.slim)
         except ApiError as error:
             # Whoever may release may not always see pods: then only the workload itself tells.
             if error.status != 403:
