@@ -12,7 +12,8 @@ class Outcome(IntEnum):
     OK = 0
     """It was done; for a release: it is applied, or was rolled back as asked."""
     RELEASE_FAILED = 1
-    """The release ended otherwise: failed, rejected, expired, cancelled. Also: the event chain is broken."""
+    """The release ended otherwise: failed, rejected, expired, cancelled. Also: the event chain is broken, or a
+    target has drifted."""
     USAGE = 2
     """The command, or the request it made, is not valid; the fields are named."""
     REFUSED = 3

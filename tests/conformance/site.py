@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -43,6 +45,11 @@ class Site:
     lab: Lab
     hosts: list[LabHost] = field(default_factory=list)
     home: Path = Path("/nonexistent")
+
+    @property
+    def run_folder(self) -> Path:
+        """Where the files of runs are."""
+        return Path(f"/dev/shm/tidegate-{os.geteuid()}-{hashlib.sha256(bytes(self.home)).hexdigest()[:8]}")
 
     def host(self, name: str, **login: Any) -> tuple[LabHost, str]:
         """Make a machine and register it; `login` may name `user`, `become`, `become_password`, `jump_host_id`."""

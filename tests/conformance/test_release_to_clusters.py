@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -230,6 +231,31 @@ def test_no_secret_is_in_anything_that_is_answered(shop: Shop, site: Site) -> No
         assert PASSWORD not in text
 
 
+def test_the_credential_is_in_no_file_but_the_one_of_the_run_and_in_no_process_list(
+    shop: Shop, site: Site
+) -> None:
+    document = json.loads(shop.on.kubeconfig(shop.namespace).read_text())
+    site.admin.put(f"/clusters/{shop.cluster_id}/connection", {"kubeconfig": json.dumps(document)})
+    token = document["users"][0]["user"]["token"].rpartition(".")[2]
+    shop.add("1", DEPLOYMENT, health_timeout=6)
+    preview = shop.preview("1", {"tag": "no-such"})
+    shop.service.start(preview)
+    shop.service.when(preview["release_id"], lambda release: release["status"] == "verifying")
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            said = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            assert token.encode() not in said, entry
+    shop.service.ended(preview["release_id"])
+    runs = site.run_folder
+    for folder in (site.home, runs):
+        for path in folder.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                assert token.encode() not in path.read_bytes(), path
+    for what in ("", "/timeline", "/logs", "/preview", "/diagnostics"):
+        assert token not in json.dumps(site.admin.get(f"/deploy/releases/{preview['release_id']}{what}"))
+    assert token not in json.dumps(site.admin.get(f"/clusters/{shop.cluster_id}"))
+
+
 def test_another_manager_between_preview_and_apply_is_named(shop: Shop) -> None:
     shop.add("1", DEPLOYMENT)
     shop.release("1")
@@ -411,6 +437,11 @@ def test_the_same_from_the_command_line(shop: Shop, site: Site, tmp_path: Path) 
     release_id = json.loads(tidegate("release", "list", "--json").stdout)["items"][0]["release_id"]
     back = tidegate("release", "rollback", "--yes", release_id)
     assert back.returncode == 0, back.stdout + back.stderr
+    assert tidegate("target", "drift", shop.target).returncode == 0
+    shop.kubectl("scale", "deployment", shop.name, "--replicas=3")
+    drifted = tidegate("target", "drift", shop.target)
+    assert drifted.returncode == 1, drifted.stdout + drifted.stderr
+    assert "spec.replicas" in drifted.stdout
     assert (
         "Deployment"
         in tidegate("cluster", "workloads", shop.cluster_id, "--namespace", shop.namespace).stdout
