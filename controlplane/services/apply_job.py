@@ -45,6 +45,7 @@ class ApplyJob:
         self._place = RunPlace("release_hosts", {})
         self._hosts: Mapping[str, RunHost] = {}
         self._spec: dict[str, Any] = {}
+        self._begun: set[tuple[str | None, str]] = set()
         self._is_ending = False
         self._has_paused = False
         self._has_changed = False
@@ -122,17 +123,18 @@ class ApplyJob:
             if not self._is_ending:
                 self._note(event)
             starting = step.started(event.kind, event.action, event.host)
-            if starting is not None:
+            # A project whose images are not there is begun again once they are: that is one step, not two.
+            if starting is not None and (event.host, starting["step"]) not in self._begun:
+                self._begun.add((event.host, starting["step"]))
                 told.append(("step_started", "running", starting))
                 is_verifying = is_verifying or starting["step"] in step.VERIFYING
             waiting = step.progress(event.kind, event.host, event.data)
             if waiting is not None:
                 told.append(("step_progress", "running", waiting))
                 is_verifying = True
-            told += [
-                (action, "failed" if action == "step_failed" else "success", detail)
-                for action, detail in step.finished(event.kind, event.host, event.data)
-            ]
+            for action, detail in step.finished(event.kind, event.host, event.data):
+                self._begun.discard((event.host, detail["step"]))
+                told.append((action, "failed" if action == "step_failed" else "success", detail))
         with self._core.database.write() as session:
             jobs.fenced(session, self._lease)
             # A log row is numbered by the run's counter; the ending run has a numbering of its own.

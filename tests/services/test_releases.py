@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
 from controlplane.domain.errors import Problem
 from controlplane.services import approvals, audit, expiry, jobs, previews, releases, timeline
+from controlplane.services.job_kinds import KINDS
 from controlplane.store.pages import PageRequest
-from tests.services.installation import Installation
+from tests.services.installation import Installation, an_event
 
 
 def refused(error_key: str) -> Any:
@@ -344,3 +346,19 @@ def test_a_fencing_token_is_newer_than_all_before_whichever_job_had_them(shop: I
         assert lease is not None
         tokens.append(lease.token)
     assert tokens == sorted(set(tokens))
+
+
+def test_a_step_that_is_begun_again_before_it_ended_is_told_as_one(shop: Installation) -> None:
+    release = previewed(shop)
+    releases.apply(shop.core, shop.releaser, release["preview_ref"], {})
+    lease = shop.claim()
+    assert lease is not None
+    job = KINDS[lease.kind](shop.core, lease)
+    job.begin()
+    begun = dataclasses.replace(an_event(1, data={}), kind="runner_on_start", data=None)
+    ended = an_event(2, data={"steps": [{"step": "project_up", "status": "succeeded"}]})
+    # Tried, images sent, tried again; then the same step once more, as for another share of the hosts.
+    job.record([begun, begun])
+    job.record([begun, ended, begun])
+    told = [action for action in actions(shop, release) if action.startswith("step_")]
+    assert told == ["step_started", "step_succeeded", "step_started"]
