@@ -355,10 +355,13 @@ def test_a_step_that_is_begun_again_before_it_ended_is_told_as_one(shop: Install
     assert lease is not None
     job = KINDS[lease.kind](shop.core, lease)
     job.begin()
-    begun = dataclasses.replace(an_event(1, data={}), kind="runner_on_start", data=None)
-    ended = an_event(2, data={"steps": [{"step": "project_up", "status": "succeeded"}]})
+    begun = [
+        dataclasses.replace(an_event(counter, data={}), kind="runner_on_start", data=None)
+        for counter in range(1, 5)
+    ]
+    ended = an_event(5, data={"steps": [{"step": "project_up", "status": "succeeded"}]})
     # Tried, images sent, tried again; then the same step once more, as for another share of the hosts.
-    job.record([begun, begun])
-    job.record([begun, ended, begun])
+    job.record(begun[:2])
+    job.record([begun[2], ended, begun[3]])
     told = [action for action in actions(shop, release) if action.startswith("step_")]
     assert told == ["step_started", "step_succeeded", "step_started"]
