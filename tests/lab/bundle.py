@@ -21,9 +21,8 @@ SCRIPT = Path(__file__).resolve().parents[2] / "script"
 NOT_IN_GIT = ("bin", "images", "*.sig")
 PACKAGES = {
     "bookworm": ("docker.io", "containerd", "runc"),
-    # bookworm has only the retired Compose 1.
-    "trixie": ("docker-compose",),
-    "forky": ("containernetworking-plugins",),
+    # Older suites have Compose 2.26, or the retired Compose 1.
+    "forky": ("docker-compose", "containernetworking-plugins"),
 }
 CONTAINERD = ("containerd", "containerd-shim-runc-v2", "ctr")
 TEST_IMAGE = "tidegate-test:1"

@@ -12,9 +12,10 @@ import fcntl
 import hashlib
 import json
 import os
-import select
+import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 PIECE = 1 << 20
 # The sender went away without a word when nothing comes for so long; whoever comes next waits a little longer.
@@ -32,36 +33,39 @@ class Source:
     """Standard input, read without waiting for ever."""
 
     def __init__(self, descriptor):
-        self._descriptor = descriptor
+        self._file = os.fdopen(descriptor, "rb", buffering=0, closefd=False)
         self._kept = b""
+        signal.signal(signal.SIGALRM, _nothing_came)
 
     def line(self):
         while b"\n" not in self._kept:
             if len(self._kept) > PIECE:
                 raise Problem("internal_error", "no line comes")
-            more = self._more(65536)
+            signal.alarm(IDLE_SECONDS)
+            more = self._file.read(65536)
             if not more:
                 raise Problem("ssh_unreachable", "the transfer was cut")
             self._kept += more
         line, _newline, self._kept = self._kept.partition(b"\n")
         return json.loads(line.decode())
 
-    def pieces(self, length):
-        while length:
-            piece = self._kept[:length]
-            if piece:
-                self._kept = self._kept[length:]
-            else:
-                piece = self._more(min(length, PIECE))
-                if not piece:
-                    raise Problem("ssh_unreachable", "the transfer was cut")
-            length -= len(piece)
-            yield piece
+    def fill(self, view):
+        """Fill a buffer; answers how much of it, less only where the transfer was cut."""
+        count = min(len(view), len(self._kept))
+        view[:count] = self._kept[:count]
+        self._kept = self._kept[count:]
+        signal.alarm(IDLE_SECONDS)
+        while count < len(view):
+            # A connection gives little at a time: what is done for each such bit costs more than copying it.
+            more = self._file.readinto(view[count:])
+            if not more:
+                break
+            count += more
+        return count
 
-    def _more(self, size):
-        if not select.select([self._descriptor], [], [], IDLE_SECONDS)[0]:
-            raise Problem("ssh_unreachable", "nothing came for %d seconds" % IDLE_SECONDS)
-        return os.read(self._descriptor, size)
+
+def _nothing_came(_number, _frame):
+    raise Problem("ssh_unreachable", "nothing came for %d seconds" % IDLE_SECONDS)
 
 
 def receive(folder, descriptor):
@@ -94,24 +98,13 @@ def take(folder, head, source):
     running = hashlib.sha256()
     with open(part, "r+b" if head["offset"] else "wb", buffering=0) as file:
         if ends:
-            left = head["offset"]
-            while left:
-                piece = file.read(min(left, PIECE))
-                if not piece:
-                    raise Problem(
-                        "artifact_checksum_mismatch", "what was there before is gone", head["sha256"]
-                    )
-                running.update(piece)
-                left -= len(piece)
+            _hash_before(file, head, running)
         # Whoever wrote there before may have come further after the question how far that was.
         file.truncate(head["offset"])
         file.seek(head["offset"])
-        for piece in source.pieces(head["length"]):
-            view = memoryview(piece)
-            while view:
-                view = view[file.write(view) :]
-            if ends:
-                running.update(piece)
+        # While one buffer is hashed, the other one is filled and written.
+        with ThreadPoolExecutor(1) as hashing:
+            _write(file, head["length"], source, running.update if ends else len, hashing)
     if not ends:
         return False
     if running.hexdigest() != head["sha256"]:
@@ -122,6 +115,35 @@ def take(folder, head, source):
     os.chmod(part, 0o644)
     os.rename(part, goal)
     return True
+
+
+def _hash_before(file, head, running):
+    left = head["offset"]
+    while left:
+        piece = file.read(min(left, PIECE))
+        if not piece:
+            raise Problem("artifact_checksum_mismatch", "what was there before is gone", head["sha256"])
+        running.update(piece)
+        left -= len(piece)
+
+
+def _write(file, length, source, look_at, hashing):
+    buffers = [memoryview(bytearray(min(PIECE, length))) for _ in range(2)]
+    looked = [None, None]
+    turn = 0
+    while length:
+        if looked[turn]:
+            looked[turn].result()
+        wanted = buffers[turn][: min(PIECE, length)]
+        came = source.fill(wanted)
+        left = wanted[:came]
+        looked[turn] = hashing.submit(look_at, left)
+        while left:
+            left = left[file.write(left) :]
+        if came < len(wanted):
+            raise Problem("ssh_unreachable", "the transfer was cut")
+        length -= came
+        turn = 1 - turn
 
 
 def main(folder):

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One installer at a time on a host: a lock that is held while a step works, and a claim that lasts between steps."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from typing import Any, Dict, Iterator, Optional
+
+from ..host import state_folder
+from ..release.errors import ReleaseError
+
+# An installer that says nothing for so long is gone: the longest that a play is on its way between two steps.
+CLAIM_SECONDS = 300
+
+
+def path() -> str:
+    """Where the lock is."""
+    return state_folder.path("environment.lock")
+
+
+@contextlib.contextmanager
+def held(holder: str, token: Optional[int]) -> Iterator[None]:
+    """Work on the host as `holder`. Raises ReleaseError resource_locked, naming whoever else is at work.
+
+    Another holder's claim ends when it is released, when nothing was heard of it for CLAIM_SECONDS, or when `token`
+    is greater than its own; a step that runs is never interrupted.
+    """
+    os.makedirs(os.path.dirname(path()), mode=0o755, exist_ok=True)
+    with open(path(), "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise _locked(_read(file), "works on it") from None
+        _require_free(_read(file), holder, token)
+        _write(file, holder, token, time.time() + CLAIM_SECONDS)
+        try:
+            yield
+        finally:
+            _write(file, holder, token, time.time() + CLAIM_SECONDS)
+
+
+def release(holder: str) -> bool:
+    """End the claim of this holder. Says whether it had one."""
+    with contextlib.suppress(FileNotFoundError), open(path(), "r+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        known = _read(file)
+        if known.get("holder") == holder and known.get("until", 0) > 0:
+            _write(file, holder, known.get("token"), 0)
+            return True
+    return False
+
+
+def _require_free(known: Dict[str, Any], holder: str, token: Optional[int]) -> None:
+    before = known.get("token")
+    if isinstance(before, int) and isinstance(token, int) and token < before:
+        raise _locked(known, "came later")
+    if known.get("holder") in (None, holder) or known.get("until", 0) < time.time():
+        return
+    if isinstance(before, int) and isinstance(token, int) and token > before:
+        return
+    raise _locked(known, "is not through with it")
+
+
+def _locked(known: Dict[str, Any], why: str) -> ReleaseError:
+    holder = str(known.get("holder") or "another installer")
+    return ReleaseError(
+        "resource_locked",
+        f"the host is taken: {holder} {why}",
+        "Wait until it has ended.",
+        holder=holder,
+    )
+
+
+def _read(file: Any) -> Dict[str, Any]:
+    file.seek(0)
+    try:
+        known = json.load(file)
+        return known if isinstance(known, dict) else {}
+    except ValueError:
+        return {}
+
+
+def _write(file: Any, holder: str, token: Optional[int], until: float) -> None:
+    file.seek(0)
+    file.truncate()
+    json.dump({"holder": holder, "token": token, "pid": os.getpid(), "until": until}, file)
+    file.flush()

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The controller's half of the environment's steps: the document becomes work for a host, its answer a step."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
+from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
+
+_FOLDER = re.compile(r"/[A-Za-z0-9._/-]+\Z")
+BY_HAND = "a playbook run by hand"
+
+
+class EnvironmentAction(ActionBase):
+    """`STEP` is the step's name and the module's; `_work` makes what the host is told."""
+
+    STEP = ""
+    LAST = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        self._vars = task_vars or {}
+        self._host = str(self._vars.get("inventory_hostname", ""))
+        self._verb = str(self._task.args.get("verb") or "apply")
+        self._spec: dict[str, Any] = {}
+        started = time.time()
+        try:
+            self._spec = self._load()
+            answer = self._ask(self._work())
+        except ReleaseError as error:
+            return self._failed(error, started)
+        except AnsibleConnectionFailure as error:
+            hint = "See that the host answers; the next run goes on at this step."
+            return self._failed(
+                ReleaseError("ssh_unreachable", f"the host is lost: {error.message}", hint), started
+            )
+        return self._done(answer, started)
+
+    def _work(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _inputs(self) -> dict[str, Any]:
+        """The resolved inputs: the document's, over the platform's defaults in the index. Raises ReleaseError."""
+        bundle = self._task.args.get("bundle") or {}
+        inputs = {**((bundle.get("index") or {}).get("defaults") or {}), **(self._spec.get("inputs") or {})}
+        inputs.setdefault("docker_existing", "refuse")
+        inputs.setdefault("docker_data_root", "/var/lib/docker")
+        for name in ("docker_log_max_size_mb", "docker_log_max_files"):
+            value = inputs.setdefault(name, 3)
+            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 10_000:
+                raise ReleaseError("validation_error", f"{name}: expected a whole number from 1 to 10000")
+        if inputs["docker_existing"] not in ("adopt", "refuse"):
+            raise ReleaseError("validation_error", "docker_existing: expected adopt or refuse")
+        root = inputs["docker_data_root"]
+        if not isinstance(root, str) or not _FOLDER.match(root) or ".." in root.split("/"):
+            raise ReleaseError("validation_error", "docker_data_root: expected the path of a folder")
+        return inputs
+
+    def _load(self) -> dict[str, Any]:
+        path = self._task.args.get("environment_spec_file") or self._vars.get("environment_spec_file")
+        if not path:
+            return {}
+        try:
+            given = json.loads(Path(str(path)).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise ReleaseError("validation_error", f"cannot read the environment spec: {error}") from error
+        if not isinstance(given, dict):
+            raise ReleaseError("validation_error", "the environment spec is no mapping")
+        return given
+
+    def _ask(self, work: dict[str, Any]) -> dict[str, Any]:
+        payload = {
+            "verb": self._verb,
+            "work": work,
+            "holder": str(self._spec.get("holder") or BY_HAND),
+            "token": self._spec.get("fencing_token"),
+            "last": self.LAST if self._verb == "apply" else not self.LAST,
+        }
+        answer = self._execute_module(
+            module_name=f"tidegate.deploy.{self.STEP}",
+            module_args={"payload": json.dumps(payload)},
+            task_vars=self._vars,
+        )
+        if answer.get("unreachable"):
+            raise AnsibleConnectionFailure(answer.get("msg", "unreachable"))
+        if answer.get("failed"):
+            said = str(answer.get("msg") or "the module failed")
+            if "error_key" not in answer:
+                said += " " + str(answer.get("module_stderr") or answer.get("exception") or "")[-1500:]
+            key = answer.get("error_key", "internal_error")
+            raise ReleaseError(key, said, answer.get("hint", ""), **(answer.get("detail") or {}))
+        return dict(answer)
+
+    def _done(self, answer: dict[str, Any], started: float) -> dict[str, Any]:
+        outcome = answer["outcome"]
+        detail = {
+            **outcome.get("detail", {}),
+            **{name: outcome[name] for name in ("changes", "undone", "left") if name in outcome},
+        }
+        status = "succeeded" if answer["changed"] else "unchanged"
+        step = step_record.step(self.STEP, status, started, **detail)
+        told = step_record.done(self._host, bool(answer["changed"]), [*self._before(), step])
+        told["changed"] = any(one["status"] == "succeeded" for one in told["steps"])
+        self._keep(told)
+        return {"changed": answer["changed"], "tidegate": told}
+
+    def _failed(self, error: ReleaseError, started: float) -> dict[str, Any]:
+        told = {"error_key": error.error_key, "remediation": error.hint, **error.detail}
+        step = step_record.step(self.STEP, "failed", started, str(error), **told)
+        result = step_record.failure(
+            self._host, error.error_key, str(error), error.hint, [*self._before(), step]
+        )
+        self._keep(result)
+        return {"failed": True, "changed": result["changed"], "msg": str(error), "tidegate": result}
+
+    def _before(self) -> list[dict[str, Any]]:
+        return list(self._task.args.get("steps") or [])
+
+    def _keep(self, told: dict[str, Any]) -> None:
+        folder = self._spec.get("result_dir")
+        if folder:
+            verb = "install" if self._verb == "apply" else "rollback"
+            path = Path(folder) / f"{self._host}.{verb}.json"
+            with open(
+                path, "w", opener=lambda name, flags: os.open(name, flags, 0o600), encoding="utf-8"
+            ) as out:
+                json.dump(told, out)

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bare hosts become Compose hosts from the bundle alone, stay as they are the second time, and are bare again after."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab import bundle as lab_bundle
+from tests.lab.host import LabHost
+from tests.lab.lab import Lab
+from tests.strategies.rig import Rig
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("lab-bundle"),
+    pytest.mark.timeout(900),
+]
+
+
+class Environments:
+    """Runs the environment's playbooks against hosts, with a folder for the document and the results."""
+
+    def __init__(self, lab: Lab, folder: Path, *hosts: LabHost) -> None:
+        self.folder, self._hosts = folder, hosts
+        self._rig = Rig(lab, folder, *hosts)
+        inventory = folder / "inventory.json"
+        inventory.write_text(inventory.read_text().replace("release_hosts", "environment_hosts"))
+        self.spec: dict[str, Any] = {
+            "api": "tidegate.environment/v1", "environment_id": "env_test", "runtime_type": "compose",
+            "runtime_version": "2.40", "bundle_dir": str(lab_bundle.make()), "inputs": {},
+            "bundle_trusted_keys": [str(lab_bundle.public_key())], "result_dir": str(folder),
+            "holder": "tidegate task tsk_1", "fencing_token": 1,
+        }  # fmt: skip
+
+    def run(self, verb: str, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
+        (self.folder / "spec.json").write_text(json.dumps({**self.spec, **more}))
+        variables = {"environment_spec_file": str(self.folder / "spec.json")}
+        return self._rig.play(f"environment_{verb}.yml", variables, check=check)
+
+    def result(self, host: LabHost, verb: str) -> dict[str, Any]:
+        return dict(json.loads((self.folder / f"{host.name}.{verb}.json").read_text()))
+
+    def statuses(self, host: LabHost, verb: str) -> dict[str, str]:
+        return {one["step"]: one["status"] for one in self.result(host, verb)["steps"]}
+
+
+@pytest.fixture
+def bare(lab: Lab) -> Iterator[LabHost]:
+    made = lab.host("env-bare", docker=False)
+    yield made
+    made.remove()
+
+
+def left_behind(host: LabHost) -> dict[str, list[str]]:
+    """What an install could leave: files outside the state folder and the engine's data, units, links, processes."""
+    script = {
+        "files": "find /etc /usr/local /opt -xdev -not -path '*/__pycache__*' | sort",
+        "units": "systemctl list-unit-files --no-legend --no-pager | awk '{print $1, $2}' | sort",
+        "links": "ls /sys/class/net",
+        "groups": "cut -d: -f1 /etc/group",
+        "processes": "ps -eo comm= | grep -E 'docker|containerd|runc' || true",
+        "mounts": "grep -E 'docker|containerd' /proc/mounts | grep -vE ' /var/lib/(docker|containerd) ' || true",
+    }
+    found = {name: host.exec(["sh", "-c", text]).stdout.splitlines() for name, text in script.items()}
+    # groupadd and groupdel keep a copy of what was before.
+    return {
+        name: [line for line in lines if not re.search(r"/etc/(g?shadow|group)-$", line)]
+        for name, lines in found.items()
+    }
+
+
+def moved(host: LabHost, before: dict[str, list[str]]) -> dict[str, list[str]]:
+    """What is there now and was not, and the other way round."""
+    now = left_behind(host)
+    return {name: sorted(set(now[name]) ^ set(before[name])) for name in now if now[name] != before[name]}
+
+
+def test_a_bare_host_becomes_a_compose_host_and_is_bare_again(
+    lab: Lab, bare: LabHost, tmp_path: Path
+) -> None:
+    environments = Environments(lab, tmp_path, bare)
+    before = left_behind(bare)
+
+    promised = environments.run("install", check=False)
+    assert promised.returncode == 0, promised.stdout + promised.stderr
+    assert environments.statuses(bare, "install") == {
+        "bundle_delivery": "succeeded", "container_runtime": "succeeded", "compose_environment": "succeeded",
+    }  # fmt: skip
+    assert bare.run(["docker", "version", "--format", "{{.Server.Version}}"], user="root").stdout.startswith(
+        "20.10"
+    )
+    assert bare.run(["docker", "compose", "version", "--short"]).stdout.startswith("2.40")
+    settings = json.loads(bare.exec(["cat", "/etc/docker/daemon.json"]).stdout)
+    assert settings["log-opts"] == {"max-file": "3", "max-size": "10m"}
+    assert bare.exec(["docker", "ps", "-aq"]).stdout == ""
+
+    again = environments.run("install")
+    assert "changed=0" in again.stdout, again.stdout
+    assert set(environments.statuses(bare, "install").values()) == {"unchanged"}
+
+    environments.run("install", inputs={"docker_log_max_files": 7})
+    assert environments.statuses(bare, "install")["container_runtime"] == "succeeded"
+    assert json.loads(bare.exec(["cat", "/etc/docker/daemon.json"]).stdout)["log-opts"]["max-file"] == "7"
+
+    bare.exec(["docker", "run", "-d", "--name", "somebodys", "--network", "none", "tidegate-test:1"])
+    refused = environments.run("rollback", check=False)
+    assert refused.returncode != 0
+    told = environments.result(bare, "rollback")
+    assert told["error_key"] == "conflict"
+    assert "somebodys" in told["diagnostics"]["summary"]
+    bare.exec(["docker", "rm", "-f", "somebodys"])
+
+    environments.run("rollback")
+    undone = environments.result(bare, "rollback")["steps"][-1]["detail"]
+    assert any("docker.service" in one for one in undone["undone"])
+    assert all(one.startswith("data ") for one in undone["left"]), undone
+    assert moved(bare, before) == {}
+    assert "changed=0" in environments.run("rollback").stdout
+
+
+def test_a_second_installer_is_refused_and_told_who_is_there(lab: Lab, bare: LabHost, tmp_path: Path) -> None:
+    environments = Environments(lab, tmp_path, bare)
+    claim = {"holder": "tidegate task tsk_9", "token": None, "pid": 1, "until": 4102444800}
+    bare.exec(["sh", "-c", f"echo '{json.dumps(claim)}' > /var/lib/tidegate/environment.lock"])
+    refused = environments.run("install", check=False)
+    assert refused.returncode != 0
+    told = environments.result(bare, "install")
+    assert told["error_key"] == "resource_locked"
+    assert "tsk_9" in told["diagnostics"]["summary"]
+    assert (
+        bare.exec(["sh", "-c", "ls /etc/docker /etc/systemd/system/docker.service"], check=False).stdout == ""
+    )
+
+
+def test_docker_that_is_there_is_refused_or_adopted_and_never_replaced(lab: Lab, tmp_path: Path) -> None:
+    host = lab.host("env-docker")
+    try:
+        environments = Environments(lab, tmp_path, host)
+        before = left_behind(host)
+        refused = environments.run("install", check=False)
+        assert refused.returncode != 0
+        assert environments.result(host, "install")["error_key"] == "preflight_failed"
+        assert moved(host, before) == {}
+        environments.run("install", inputs={"docker_existing": "adopt"})
+        steps = {one["step"]: one for one in environments.result(host, "install")["steps"]}
+        assert steps["container_runtime"]["status"] == "unchanged"
+        assert steps["container_runtime"]["detail"]["adopted"]
+        assert moved(host, before) == {}
+        environments.run("rollback")
+        assert host.run(["docker", "version"]).returncode == 0
+        assert moved(host, before) == {}
+    finally:
+        host.remove()
