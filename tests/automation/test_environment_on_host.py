@@ -24,6 +24,8 @@ pytestmark = [
     pytest.mark.timeout(900),
 ]
 
+STEPS = ("bundle_delivery", "container_runtime", "compose_environment")
+
 
 class Environments:
     """Runs the environment's playbooks against hosts, with a folder for the document and the results."""
@@ -88,8 +90,24 @@ def test_a_bare_host_becomes_a_compose_host_and_is_bare_again(
 ) -> None:
     environments = Environments(lab, tmp_path, bare)
     before = left_behind(bare)
+    state = bare.exec(["ls", "-A", "/var/lib/tidegate"]).stdout
+    environments.run("preflight")
+    told = environments.result(bare, "preflight")
+    assert [one for one in told["checks"] if one["level"] == "blocking"] == []
+    assert {one["step"]: one["action"] for one in told["plan"]} == dict.fromkeys(STEPS, "run")
+    assert (told["facts"]["arch"], told["facts"]["clock_skew_s"]) == ("amd64", 0)
+    assert moved(bare, before) == {}
+    assert bare.exec(["ls", "-A", "/var/lib/tidegate"]).stdout == state
+    environments.run("preflight")
+    assert environments.result(bare, "preflight")["fingerprint"] == told["fingerprint"]
 
+    stale = environments.run("install", check=False, expect={"fingerprints": {bare.name: "sha256:other"}})
+    assert stale.returncode != 0
+    assert environments.result(bare, "install")["error_key"] == "preview_stale"
+    assert moved(bare, before) == {}
+    environments.spec["expect"] = {"fingerprints": {bare.name: told["fingerprint"]}}
     promised = environments.run("install", check=False)
+    environments.spec["expect"] = {}
     assert promised.returncode == 0, promised.stdout + promised.stderr
     assert environments.statuses(bare, "install") == {
         "bundle_delivery": "succeeded", "container_runtime": "succeeded", "compose_environment": "succeeded",
@@ -102,6 +120,10 @@ def test_a_bare_host_becomes_a_compose_host_and_is_bare_again(
     assert settings["log-opts"] == {"max-file": "3", "max-size": "10m"}
     assert bare.exec(["docker", "ps", "-aq"]).stdout == ""
 
+    environments.run("preflight")
+    known = environments.result(bare, "preflight")
+    assert {one["step"]: one["action"] for one in known["plan"]} == dict.fromkeys(STEPS, "done")
+    assert known["fingerprint"] != told["fingerprint"]
     again = environments.run("install")
     assert "changed=0" in again.stdout, again.stdout
     assert set(environments.statuses(bare, "install").values()) == {"unchanged"}
@@ -130,6 +152,11 @@ def test_a_second_installer_is_refused_and_told_who_is_there(lab: Lab, bare: Lab
     environments = Environments(lab, tmp_path, bare)
     claim = {"holder": "tidegate task tsk_9", "token": None, "pid": 1, "until": 4102444800}
     bare.exec(["sh", "-c", f"echo '{json.dumps(claim)}' > /var/lib/tidegate/environment.lock"])
+    environments.run("preflight")
+    (blocking,) = [
+        one for one in environments.result(bare, "preflight")["checks"] if one["level"] == "blocking"
+    ]
+    assert blocking["code"] == "resource_locked" and "tsk_9" in blocking["message"]
     refused = environments.run("install", check=False)
     assert refused.returncode != 0
     told = environments.result(bare, "install")
@@ -145,6 +172,15 @@ def test_docker_that_is_there_is_refused_or_adopted_and_never_replaced(lab: Lab,
     try:
         environments = Environments(lab, tmp_path, host)
         before = left_behind(host)
+        host.fill_disk()
+        environments.run("preflight")
+        host.free_disk()
+        keys = {
+            one["code"]
+            for one in environments.result(host, "preflight")["checks"]
+            if one["level"] == "blocking"
+        }
+        assert keys == {"storage_full", "preflight_failed"}
         refused = environments.run("install", check=False)
         assert refused.returncode != 0
         assert environments.result(host, "install")["error_key"] == "preflight_failed"

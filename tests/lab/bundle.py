@@ -2,7 +2,7 @@
 """A real bundle: what git holds of it, filled out of Debian's packages and the Kubernetes programs that are here.
 
 It is made with the product's own commands, locked, and signed with a key of the lab's own. It is kept in the lab's
-home as `bundle` and made anew when `script/`, the packages or the programs are others.
+home, and made anew when `script/`, the packages or the programs are others; one that somebody uses never changes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from . import app, kube_assets, kube_images, packages, paths
@@ -30,8 +31,8 @@ KUBE_PROGRAMS = ("kubeadm", "kubelet", "kubectl")
 
 
 def folder() -> Path:
-    """Where the bundle is, whether it was made or not."""
-    return paths.home() / "bundle"
+    """Where this checkout's bundle is, whether it was made or not; another checkout's is beside it."""
+    return paths.home() / "bundles" / _key()
 
 
 def public_key() -> Path:
@@ -40,30 +41,49 @@ def public_key() -> Path:
 
 
 def make() -> Path:
-    """Make the bundle, or find the one that is there. Raises LabError."""
+    """Make the bundle, or find the one that is there; `bundle` in the lab's home leads to it. Raises LabError."""
     with paths.locked(paths.home() / "locks" / "bundle"):
-        made, key = paths.home() / "bundle.made", _key()
-        if made.exists() and made.read_text() == key and folder().is_dir():
-            return folder()
-        print("lab: making the bundle (once, about a minute)", file=sys.stderr, flush=True)
-        made.unlink(missing_ok=True)
-        making = paths.home() / "bundle.making"
-        shutil.rmtree(making, ignore_errors=True)
-        shutil.copytree(SCRIPT, making, ignore=shutil.ignore_patterns(*NOT_IN_GIT))
-        loose = paths.home() / "bundle.loose"
-        shutil.rmtree(loose, ignore_errors=True)
-        loose.mkdir()
-        _write_images(loose)
-        _write_containerd_2(loose)
-        if _has_kubernetes():
-            _add_kubernetes(loose)
-        _command("import", str(making), *map(str, packages.files(PACKAGES)), str(loose))
-        shutil.rmtree(loose)
-        _finish(making)
-        shutil.rmtree(folder(), ignore_errors=True)
-        making.rename(folder())
-        made.write_text(key)
-        return folder()
+        goal = folder()
+        if not goal.is_dir():
+            print("lab: making the bundle (once, about a minute)", file=sys.stderr, flush=True)
+            _make(goal)
+        goal.touch()
+        _lead_to(goal)
+        return goal
+
+
+def _make(goal: Path) -> None:
+    _forget_old(goal.parent)
+    making, loose = goal.with_suffix(".making"), goal.with_suffix(".loose")
+    for scratch in (making, loose):
+        shutil.rmtree(scratch, ignore_errors=True)
+    shutil.copytree(SCRIPT, making, ignore=shutil.ignore_patterns(*NOT_IN_GIT))
+    loose.mkdir()
+    _write_images(loose)
+    _write_containerd_2(loose)
+    if _has_kubernetes():
+        _add_kubernetes(loose)
+    _command("import", str(making), *map(str, packages.files(PACKAGES)), str(loose))
+    shutil.rmtree(loose)
+    _finish(making)
+    making.rename(goal)
+
+
+def _lead_to(goal: Path) -> None:
+    link, making = paths.home() / "bundle", paths.home() / "bundle.link"
+    if link.is_dir() and not link.is_symlink():
+        shutil.rmtree(link)
+    making.unlink(missing_ok=True)
+    making.symlink_to(goal)
+    making.replace(link)
+
+
+def _forget_old(made: Path) -> None:
+    """Bundles are large; one that nobody asked for since yesterday is made anew when it is asked for."""
+    if made.is_dir():
+        for one in made.iterdir():
+            if time.time() - one.stat().st_mtime > 86400:
+                shutil.rmtree(one)
 
 
 def versions() -> dict[str, str]:

@@ -35,7 +35,7 @@ class EnvironmentAction(ActionBase):
         started = time.time()
         try:
             self._spec = self._load()
-            answer = self._ask(self._work())
+            return self._done(self._ask(self._work()), started)
         except ReleaseError as error:
             return self._failed(error, started)
         except AnsibleConnectionFailure as error:
@@ -43,7 +43,6 @@ class EnvironmentAction(ActionBase):
             return self._failed(
                 ReleaseError("ssh_unreachable", f"the host is lost: {error.message}", hint), started
             )
-        return self._done(answer, started)
 
     def _work(self) -> dict[str, Any]:
         raise NotImplementedError

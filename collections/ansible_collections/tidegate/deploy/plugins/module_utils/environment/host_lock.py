@@ -54,6 +54,17 @@ def release(holder: str) -> bool:
     return False
 
 
+def other(holder: str) -> str:
+    """Whoever else has the host now, or nothing. Takes no lock."""
+    try:
+        with open(path(), encoding="utf-8") as file:
+            known = _read(file)
+    except OSError:
+        return ""
+    taken = known.get("holder") not in (None, holder) and known.get("until", 0) > time.time()
+    return str(known["holder"]) if taken else ""
+
+
 def _require_free(known: Dict[str, Any], holder: str, token: Optional[int]) -> None:
     before = known.get("token")
     if isinstance(before, int) and isinstance(token, int) and token < before:

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The controller's half of `environment_preflight`: the index's checks for this node, and the result's file."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
+from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
+from ansible_collections.tidegate.deploy.plugins.plugin_utils import runtime_files
+from ansible_collections.tidegate.deploy.plugins.plugin_utils.environment_action import (
+    BY_HAND,
+    EnvironmentAction,
+)
+
+
+class ActionModule(EnvironmentAction):
+    STEP = "environment_preflight"
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        if result.get("failed"):
+            # Where an install asks for it, its failure is the install's.
+            self._write(result["tidegate"], "install" if self._task.args.get("required") else "preflight")
+        return result
+
+    def _work(self) -> dict[str, Any]:
+        bundle, inputs = self._task.args["bundle"], self._inputs()
+        index, runtime = bundle["index"], self._spec.get("runtime_type")
+        roles = {"all", str(self._vars.get("tidegate_role") or "compose_manager")}
+        artifacts, files = bundle["delivered"]["artifacts"], bundle["files"]
+        paths = [one["path"] for one in artifacts.values()] + bundle["delivered"]["hooks"]
+        return {
+            "wanted": [{"sha256": files[path]["sha256"], "size": files[path]["stamp"][0]} for path in paths],
+            "checks": [one for one in index["checks"] if _is_meant(one, runtime, roles)],
+            "steps": [one["name"] for one in index["steps"] if _is_meant(one, runtime, roles)],
+            "inputs": inputs,
+            "platforms": index["platforms"],
+            "work": {**runtime_files.of(bundle, inputs), "artifacts": artifacts, "inputs": inputs},
+            "holder": str(self._spec.get("holder") or BY_HAND),
+        }
+
+    def _ask(self, work: dict[str, Any]) -> dict[str, Any]:
+        payload = json.dumps({**work, "clock": time.time()})
+        answer = self._execute_module(
+            module_name=f"tidegate.deploy.{self.STEP}", module_args={"payload": payload}, task_vars=self._vars
+        )
+        if answer.get("unreachable"):
+            raise AnsibleConnectionFailure(answer.get("msg", "unreachable"))
+        if answer.get("failed"):
+            said = f"{answer.get('msg')} {answer.get('module_stderr') or answer.get('exception') or ''}"
+            raise ReleaseError("internal_error", said[-2000:])
+        return dict(answer)
+
+    def _done(self, answer: dict[str, Any], started: float) -> dict[str, Any]:
+        told = {"schema": "tidegate.preflight/v1", "host": self._host, **answer["found"]}
+        told["checks"] = [{**one, "host": self._host} for one in told["checks"]]
+        told["steps"] = [step_record.step("preflight", "unchanged", started)]
+        self._write(told)
+        if self._task.args.get("required"):
+            self._require(told)
+        return {"changed": False, "tidegate": told}
+
+    def _require(self, told: dict[str, Any]) -> None:
+        """Raises ReleaseError where something blocks, or is not as it was when the preview was made."""
+        expected = ((self._spec.get("expect") or {}).get("fingerprints") or {}).get(self._host)
+        is_resumed = bool((self._spec.get("resume") or {}).get(self._host))
+        if expected and not is_resumed and expected != told["fingerprint"]:
+            raise ReleaseError(
+                "preview_stale", "the host is not as it was when the preview was made", "Preview again."
+            )
+        blocking = [one for one in told["checks"] if one["level"] == "blocking"]
+        if blocking:
+            first = blocking[0]
+            raise ReleaseError(
+                first["code"], "; ".join(one["message"] for one in blocking), first["hint"], checks=blocking
+            )
+
+    def _keep(self, told: dict[str, Any]) -> None:
+        """Its file has another name than those of the steps."""
+
+    def _write(self, told: dict[str, Any], verb: str = "preflight") -> None:
+        folder = self._spec.get("result_dir")
+        if folder:
+            path = Path(folder) / f"{self._host}.{verb}.json"
+            with open(
+                path, "w", opener=lambda name, flags: os.open(name, flags, 0o600), encoding="utf-8"
+            ) as out:
+                json.dump(told, out)
+
+
+def _is_meant(entry: dict[str, Any], runtime: Any, roles: set[str]) -> bool:
+    runtimes = entry.get("runtime")
+    return (not runtimes or not runtime or runtime in runtimes) and bool(
+        set(entry.get("runs_on", ["all"])) & roles
+    )

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands in the way of an install on a host, and what each step would do there. Changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Dict, List
+
+from ..host import bundle_store, state_folder
+from ..release.errors import ReleaseError
+from . import checks, compose_environment, container_runtime, host_facts, host_lock
+from .journal import Journal
+
+# How long the question may have been on its way: so much later is no fault of the clock.
+_WAY_SECONDS = 10
+_APPLIES = {
+    container_runtime.STEP: container_runtime.apply,
+    compose_environment.STEP: compose_environment.apply,
+}
+
+
+def look(given: Dict[str, Any]) -> Dict[str, Any]:
+    """Answer {"facts", "checks", "plan", "fingerprint"} for `given`: `wanted`, `checks`, `steps`, `inputs`, `work`,
+    `clock` (of the controller, seconds since the epoch), `platforms`, `holder`."""
+    bundle = state_folder.path("bundle")
+    facts = host_facts.read(bundle)
+    behind = facts.pop("clock") - given["clock"]
+    skew = 0.0 if 0 <= behind <= _WAY_SECONDS else behind
+    facts["clock_skew_s"] = round(skew)
+    failed = checks.hold(given["checks"], facts, given["inputs"], skew) + _own(facts, given)
+    found = bundle_store.look(bundle, given["wanted"], False, False)
+    try:
+        bundle_store.require_room(bundle, found, given["wanted"])
+    except ReleaseError as error:
+        failed.append(_blocking(error.error_key, str(error), error.hint))
+    plan = [_delivery(found)]
+    journal = Journal()
+    for name in given["steps"]:
+        if name not in _APPLIES:
+            continue
+        try:
+            told = _APPLIES[name](given["work"], journal, True)
+            plan.append(_planned(name, told["changes"]))
+        except ReleaseError as error:
+            plan.append({"step": name, "action": "run", "detail": str(error)})
+            # What an earlier step will bring is missing now, and is no fault.
+            if name == container_runtime.STEP:
+                failed.append(_blocking(error.error_key, str(error), error.hint))
+    return {"facts": facts, "checks": failed, "plan": plan, "fingerprint": _fingerprint(facts, plan, journal)}
+
+
+def _own(facts: Dict[str, Any], given: Dict[str, Any]) -> List[Dict[str, Any]]:
+    """What holds for every install, whatever the index says."""
+    failed = []
+    if {"os": "linux", "arch": facts["arch"]} not in given["platforms"]:
+        failed.append(
+            _blocking("preflight_failed", f"the bundle is not for {facts['arch']}", "Use another bundle.")
+        )
+    if facts["user_id"] != 0:
+        failed.append(_blocking("preflight_failed", "this user is not root", "Let Ansible become root."))
+    if not facts["systemd"]:
+        failed.append(_blocking("preflight_failed", "systemd is not what runs the host", ""))
+    holder = host_lock.other(given["holder"])
+    if holder:
+        failed.append(
+            _blocking("resource_locked", f"the host is taken: {holder}", "Wait until it has ended.")
+        )
+    return failed
+
+
+def _blocking(key: str, message: str, hint: str) -> Dict[str, Any]:
+    return {"level": "blocking", "code": key, "check": key, "message": message, "hint": hint, "found": ""}
+
+
+def _delivery(found: List[Dict[str, Any]]) -> Dict[str, Any]:
+    missing = [one for one in found if not one["present"]]
+    altered = sum(1 for one in missing if one["altered"])
+    detail = f"{len(missing)} of {len(found)} files" + (f", {altered} of them altered" if altered else "")
+    return {
+        "step": "bundle_delivery",
+        "action": "run" if missing else "done",
+        "detail": detail if missing else "",
+    }
+
+
+def _planned(name: str, changes: List[str]) -> Dict[str, Any]:
+    return {"step": name, "action": "run" if changes else "done", "detail": "; ".join(changes)}
+
+
+def _fingerprint(facts: Dict[str, Any], plan: List[Dict[str, Any]], journal: Journal) -> str:
+    """What an apply must find as the preview found it: not what changes by itself, as the free disk space does."""
+    lasting = {
+        name: facts[name] for name in ("os", "os_version", "arch", "kernel", "cgroup_version", "user_id")
+    }
+    told = json.dumps([lasting, plan, journal.entries], sort_keys=True)
+    return "sha256:" + hashlib.sha256(told.encode()).hexdigest()
