@@ -140,7 +140,10 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("field", "value"), WRONG)
+# Numbered: one of the values is another in each process that collects the tests.
+@pytest.mark.parametrize(
+    ("field", "value"), WRONG, ids=[f"{field}-{at}" for at, (field, _) in enumerate(WRONG)]
+)
 def test_what_is_wrong_is_refused_and_named(admin: Caller, shop: str, field: str, value: Any) -> None:
     answer = admin.post("/hosts", body(shop, **{field: value}))
     assert (answer.status_code, answer.json["error_key"]) == (422, "validation_error"), answer.json

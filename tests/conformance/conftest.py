@@ -51,9 +51,9 @@ def hosts() -> ComposeHosts:
 
 
 @pytest.fixture(scope="package")
-def on_compose(site: Site) -> OnCompose:
-    """Compose on a host."""
-    return OnCompose(site)
+def on_compose(site: Site, shared: tuple[LabHost, str]) -> OnCompose:
+    """Compose on the host."""
+    return OnCompose(site, shared)
 
 
 @pytest.fixture(scope="package")

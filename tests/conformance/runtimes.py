@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from controlplane.domain.cluster import NEEDED
 from tests.conformance.site import ComposeHosts, Service, Site, compose
+from tests.lab import LabHost
 from tests.lab.kube import KubeApi
 from tests.lab.kube_cluster import KubeCluster
 from tests.lab.lab import Lab
@@ -94,9 +95,9 @@ class OnCompose:
     name = "compose"
     unhealthy = ("compose_unhealthy", "health")
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, shared: tuple[LabHost, str]) -> None:
         self._site = site
-        self._host, self._host_id = site.host("shared")
+        self._host, self._host_id = shared
         self._seen = ComposeHosts()
         self._port = 8100
 
@@ -187,7 +188,12 @@ class OnApiServer:
 
     def kubeconfig(self, namespace: str) -> Path:
         """Return a credential that may do what a release needs in a namespace, and nothing else."""
-        rules = [
+        return self._api.kubeconfig_for("deployer", namespace, self.rules())
+
+    @staticmethod
+    def rules() -> list[dict[str, Any]]:
+        """Return, as RBAC rules, what a release needs."""
+        return [
             {
                 "apiGroups": [one.group],
                 "resources": [f"{one.resource}/{one.subresource}" if one.subresource else one.resource],
@@ -195,7 +201,6 @@ class OnApiServer:
             }
             for one in NEEDED
         ]
-        return self._api.kubeconfig_for("deployer", namespace, rules)
 
     def _environment(self, stage: str) -> str:
         name = f"{self.name}-{self.namespace}-{stage}"

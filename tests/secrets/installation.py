@@ -77,7 +77,8 @@ def served(lab: Lab, home: Path) -> Iterator[Installation]:
     for number, line in enumerate((home / "keys").read_text().split()):
         canaries.watch(f"key file {number}", line[-24:])
     with open(home / "tidegate.toml", "a") as settings:
-        settings.write('log_level = "DEBUG"\n')
+        # A lab's API server listens where a real one never would.
+        settings.write('log_level = "DEBUG"\ncluster_address_allow = ["127.0.0.0/8"]\n')
     host_password = canaries.plant("password of the host")
     host = lab.host("bi-canary", sudo_password=host_password)
     process = server.start(home, address)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import Lab
+from tests.lab import Lab, kube_assets
 from tests.secrets.canary import Finding
+from tests.secrets.cluster_story import ClusterStory
 from tests.secrets.installation import Installation, served
 from tests.secrets.places import ProcessWatch
 from tests.secrets.story import Story
@@ -25,13 +26,24 @@ def its(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installa
         yield its
 
 
-def test_no_secret_is_found_anywhere(its: Installation) -> None:
+@pytest.fixture(scope="module")
+def cluster_story(its: Installation, request: pytest.FixtureRequest) -> ClusterStory | None:
+    """The part that needs a Kubernetes API; without one the rest is told all the same."""
+    return None if kube_assets.why_not() else ClusterStory(its, request.getfixturevalue("kube_api"))
+
+
+def test_no_secret_is_found_anywhere(its: Installation, cluster_story: ClusterStory | None) -> None:
     story = Story(its)
     with ProcessWatch(its.canaries) as watch:
         story.tell()
+        if cluster_story:
+            cluster_story.tell()
     _require_that_secrets_were_used(story, watch)
+    if cluster_story:
+        _require_that_releases_reached_the_cluster(cluster_story)
     places = its.everywhere()
-    assert not its.unasked, "there was nothing to ask these routes about"
+    unasked = {path for path in its.unasked if cluster_story or "/{cluster_id}" not in path}
+    assert not unasked, "there was nothing to ask these routes about"
     assert {"tidegate.db", "server.log"} <= {Path(place).name for place in places}
     found = its.canaries.seen_in(places.items()) | watch.found
     # A run's environment is how passwords reach ssh and sudo, and is read by the run's own user only.
@@ -53,6 +65,11 @@ def _require_that_secrets_were_used(story: Story, watch: ProcessWatch) -> None:
     assert "image_missing" in {check["code"] for check in story.checks}
     assert story.drift, "what was cancelled runs still, and is not what was released"
     assert {"ansible-playbook", "ssh", "tidegate"} <= watch.programs
+
+
+def _require_that_releases_reached_the_cluster(story: ClusterStory) -> None:
+    ends = {name: release["lifecycle_state"] for name, release in story.releases.items()}
+    assert ends == {name: "failed" if name.startswith("failed") else "applied" for name in ends}, ends
 
 
 def test_the_search_finds_what_can_be_seen(its: Installation) -> None:

@@ -35,11 +35,16 @@ def of_run(folder: str) -> list[int]:
 
 def descendants(ancestor: int) -> list[int]:
     """Return all living processes that this one started, directly or not."""
-    children = _children()
-    found = list(children.get(ancestor, ()))
+    started = _children()
+    found = list(started.get(ancestor, ()))
     for pid in found:
-        found.extend(children.get(pid, ()))
+        found.extend(started.get(pid, ()))
     return found
+
+
+def children() -> list[int]:
+    """Return the living processes that this one started itself."""
+    return list(_children().get(os.getpid(), ()))
 
 
 def _children() -> dict[int, list[int]]:
@@ -48,19 +53,19 @@ def _children() -> dict[int, list[int]]:
     /proc is no snapshot: when a parent dies between the reading of its child and of itself, its child seems to be
     nobody's. Then it is read again; by then another one has adopted the child.
     """
-    children: dict[int, list[int]] = {}
+    started: dict[int, list[int]] = {}
     for _ in range(10):
-        children, seen = {}, {0, os.getpid()}
+        started, seen = {}, {0, os.getpid()}
         for pid in _others():
             fields = _read(pid, "stat").rpartition(b")")[2].split()
             if not fields:
                 continue
             seen.add(pid)
             if fields[0] != b"Z":
-                children.setdefault(int(fields[1]), []).append(pid)
-        if children.keys() <= seen:
+                started.setdefault(int(fields[1]), []).append(pid)
+        if started.keys() <= seen:
             break
-    return children
+    return started
 
 
 def kill_run(folder: str, *, supervisor: int | None = None, patience: float = 5.0) -> bool:

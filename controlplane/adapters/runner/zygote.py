@@ -7,6 +7,7 @@ takes everything along. It ends when the worker closes its socket, which the ker
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import shutil
@@ -15,7 +16,7 @@ import socket
 import sys
 
 from controlplane.adapters.runner import supervisor
-from controlplane.adapters.runner.processes import kill_run
+from controlplane.adapters.runner.processes import children, kill_run
 
 
 def serve(control: socket.socket, folder: str) -> None:
@@ -42,7 +43,11 @@ def serve(control: socket.socket, folder: str) -> None:
             control.close()
             supervisor.supervise(end)
         end.close()
-    kill_run(folder)
+    # A supervisor that still runs would take the end of its playbook for a failure, and tell it.
+    for pid in children():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+    kill_run(folder, supervisor=os.getpid())
     shutil.rmtree(folder, ignore_errors=True)
 
 
