@@ -35,12 +35,14 @@ class Settings:
     that a cluster's endpoint may lead to although it is loopback, link-local or the like;
     `cluster_allow_insecure_tls` lets clusters in whose certificate is not verified. `bundle_trusted_keys` are
     files or base64 of ed25519 public keys; when there is one, a bundle must be signed by one of them.
+    `bundle_dir` is the bundle that environments are installed from, on every machine with a worker.
     """
 
     home: Path
     database_url: str
     key_file: Path
     artifact_dir: Path
+    bundle_dir: Path
     run_dir: Path
     listen_host: str = "127.0.0.1"
     listen_port: int = 8080
@@ -137,6 +139,7 @@ def _complete(values: dict[str, Any], environ: Mapping[str, str]) -> Settings:
     values.setdefault("database_url", f"sqlite:///{home}/tidegate.db")
     values.setdefault("key_file", home / "keys")
     values.setdefault("artifact_dir", home / "artifacts")
+    values.setdefault("bundle_dir", home / "bundle")
     values.setdefault("run_dir", _run_dir(home))
     settings = Settings(**values)
     if settings.heartbeat_seconds * 2 > settings.lease_seconds:
@@ -259,6 +262,7 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "database_url": _database,
     "key_file": _path,
     "artifact_dir": _path,
+    "bundle_dir": _path,
     "run_dir": _path,
     "listen": _listen,
     "preview_ttl_seconds": _seconds,

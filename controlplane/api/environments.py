@@ -41,6 +41,9 @@ class EnvironmentSchema(schema.AnswerSchema):
     mode = schema.text("platform_managed external_managed", example="external_managed")
     status = schema.text("draft installing ready failed offline", example="ready")
     nodes = fields.List(fields.Nested(NodeSchema), required=True)
+    cluster_id = schema.text("The cluster that its install made.", nullable=True)
+    health = schema.document("What the last check found: `healthy`, and `hosts` by name; empty before.")
+    health_checked_at = schema.time(nullable=True)
     created_at = schema.time()
 
 

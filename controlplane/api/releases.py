@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from flask import Response, request
+from flask import Response
 from marshmallow import fields, validate
 
 from controlplane.api import schema, sse
@@ -17,12 +16,10 @@ from controlplane.api.events import EventSchema
 from controlplane.api.header import understands
 from controlplane.api.idempotency import idempotent
 from controlplane.api.jobs import JobSchema, LogLineSchema
+from controlplane.api.prefer import PREFER, asked_wait
 from controlplane.domain.permission import Permission
 from controlplane.domain.release import ALIASES, State
 from controlplane.services import approvals, jobs, previews, releases, timeline
-
-PREVIEW_WAIT_SECONDS = 30
-_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,4})(?:$|[,;\s])")
 
 blueprint = Blueprint(
     "releases", __name__, url_prefix="/deploy/releases", description="Preview, apply, watch, roll back."
@@ -188,24 +185,11 @@ class ReleaseArgs(schema.PageArgs):
     )
 
 
-PREFER = {
-    "in": "header",
-    "name": "Prefer",
-    "required": False,
-    "schema": {"type": "string", "maxLength": 200},
-    "description": "`wait=N`: answer after N seconds at most, be there a preview or not (30 unless told).",
-    "example": "wait=30",
-}
-
-
 def _answer_preview(release_id: str) -> tuple[dict[str, Any], int, dict[str, str]]:
     """Wait for a preview as long as the caller prefers: 201 with it, or 202 with the release so far."""
-    found = _WAIT.search(request.headers.get("Prefer", ""))
-    seconds = int(found[1]) if found else PREVIEW_WAIT_SECONDS
-    release = previews.wait(current_core(), current_actor(), release_id, seconds)
-    headers = {"Location": f"/api/v1/deploy/releases/{release_id}"}
-    if found:
-        headers["Preference-Applied"] = f"wait={seconds}"
+    wait = asked_wait()
+    release = previews.wait(current_core(), current_actor(), release_id, wait.seconds)
+    headers = {"Location": f"/api/v1/deploy/releases/{release_id}", **wait.headers}
     return release, 202 if release["status"] == "previewing" else 201, headers
 
 

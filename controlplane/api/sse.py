@@ -21,7 +21,7 @@ from controlplane.api.streams import Event, EventHub, Subscription, frame_of
 from controlplane.domain.errors import Problem
 from controlplane.domain.permission import Actor
 from controlplane.domain.release import ENDS, read_state
-from controlplane.services import access, timeline
+from controlplane.services import access, installs, timeline
 from controlplane.services.core import Core
 
 MEDIA_TYPE = "text/event-stream"
@@ -100,6 +100,32 @@ class ReleaseStream:
         if state not in ENDS:
             return None
         return {"release_id": release.id, "lifecycle_state": str(state), "status": release.status}
+
+
+class TaskStream:
+    """The events of an install's task. It is over when the task has ended."""
+
+    def __init__(self, core: Core, actor: Actor, task_id: str, environment_id: str) -> None:
+        self.core = core
+        self.actor = actor
+        self.task_id = task_id
+        self.environment_id = environment_id
+
+    def first_seq(self) -> int:
+        """From the beginning."""
+        return 0
+
+    def page(self, after: int) -> dict[str, Any]:
+        """Return stored events of the task after a seq."""
+        return installs.timeline_of(self.core, self.actor, self.task_id, self.environment_id, after, PAGE)
+
+    def wants(self, event: Event) -> bool:
+        """Say whether it is about this task."""
+        return event["resource_id"] == self.task_id and event["resource_type"] == "install_task"
+
+    def end(self) -> dict[str, Any] | None:
+        """Return the task's last state, once it has one."""
+        return installs.ended(self.core, self.actor, self.task_id)
 
 
 class EventStream:
@@ -194,10 +220,12 @@ def _live(
             must_read = frame.event["action"] in _MAY_END
 
 
-_MAY_END = frozenset(f"release.{state}" for state in ENDS) | {
-    "release.rollback_completed",
-    "release.rollback_failed",
-}
+_MAY_END = (
+    frozenset(f"release.{state}" for state in ENDS)
+    | {"release.rollback_completed", "release.rollback_failed"}
+    | {f"environment.install_{end}" for end in ("succeeded", "failed", "rejected", "expired", "cancelled")}
+    | {"environment.install_rollback_succeeded", "environment.install_rollback_failed"}
+)
 
 
 def _stored(stream: Stream, after: int) -> Iterator[Event]:

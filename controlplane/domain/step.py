@@ -67,3 +67,20 @@ def _detail(host: str | None, step: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(step.get("detail"), Mapping) and step["detail"]:
         detail["detail"] = dict(step["detail"])
     return detail
+
+
+# The steps of an install, by the action that does one.
+STEP_OF_INSTALL: Mapping[str, str] = {
+    f"{COLLECTION}bundle_verify": "bundle_verify",
+    f"{COLLECTION}environment_preflight": "preflight",
+    f"{COLLECTION}bundle_delivery": "bundle_delivery",
+    f"{COLLECTION}container_runtime": "container_runtime",
+    f"{COLLECTION}compose_environment": "compose_environment",
+}
+
+
+def installing(kind: str, action: str | None, host: str | None) -> dict[str, Any] | None:
+    """Return the detail of `install_step_started` for an event that begins a step of an install, else None."""
+    if kind != "runner_on_start" or host is None or action is None or action not in STEP_OF_INSTALL:
+        return None
+    return {"host": host, "step": STEP_OF_INSTALL[action]}

@@ -13,12 +13,13 @@ from controlplane.ports.probe import SshAccess
 @dataclass(frozen=True)
 class RunHost:
     """A host of a run under its inventory name. `access` is None for one that is no machine: a cluster, whose
-    modules run beside Ansible."""
+    modules run beside Ansible. `role` is what it is in an environment: a group of the inventory has its name."""
 
     name: str
     access: SshAccess | None
     become: bool = False
     become_password: str | None = None
+    role: str | None = None
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
 from controlplane.domain.permission import Actor, Permission, reach, system_actor
 from controlplane.domain.policy import SLA, Requirement, Risk
-from controlplane.domain.release import State
-from controlplane.services import access, jobs, timeline, views
+from controlplane.services import access, ticket_scopes, timeline, views
 from controlplane.services.core import Core
+from controlplane.services.ticket_scopes import Gated
 from controlplane.store import events, guard, pages
 from controlplane.store.events import NewEvent
-from controlplane.store.tables import Job, Project, Release, Ticket, TicketAction, User
+from controlplane.store.tables import Project, Ticket, TicketAction, User
 
 COMMENT_LENGTH = 4000
 VIEWS = ("mine", "pending", "all")
@@ -34,31 +34,32 @@ FILTERS = (
 def open_ticket(
     session: Session,
     actor: Actor,
-    release: Release,
+    gated: Gated,
     asked: Requirement,
     risk: Risk,
     reasons: Sequence[str],
     now: datetime,
 ) -> list[NewEvent]:
-    """Open the ticket of a release and return the events that tell it."""
-    summary = f"{release.action} {release.service_name} {release.service_version} to {release.target_name}"
+    """Open the ticket of what policy wants a decision about, and return the events that tell it."""
+    scope = ticket_scopes.of_row(gated)
+    about = scope.about(gated)
     ticket = Ticket(
         id=new_id("tkt"),
-        scope_type="rollback" if release.action == "rollback" else "release",
-        scope_id=release.id,
-        project_id=release.project_id,
-        team_id=release.team_id,
-        environment_id=release.environment_id,
-        runtime_type=release.runtime_type,
+        scope_type=about.scope_type,
+        scope_id=gated.id,
+        project_id=gated.project_id,
+        team_id=gated.team_id,
+        environment_id=gated.environment_id,
+        runtime_type=gated.runtime_type,
         risk_level=str(risk),
         risk_reasons=list(reasons),
         priority=approval.priority_of(risk),
         required_permission=str(asked.permission),
         requested_by=actor.id,
         requested_by_name=actor.name,
-        summary=summary,
-        detail={"summary": (release.preview or {}).get("summary", {}), "previewed_by": release.created_by},
-        preview_digest=release.preview_digest,
+        summary=about.summary,
+        detail={"summary": (gated.preview or {}).get("summary", {}), "previewed_by": gated.created_by},
+        preview_digest=gated.preview_digest,
         min_approvals=asked.min_approvals,
         created_at=now,
         expires_at=now + asked.ticket_expiry,
@@ -66,18 +67,15 @@ def open_ticket(
     )
     session.add(ticket)
     session.flush()
-    guard.set_status(session, release, "pending_approval", ticket_id=ticket.id)
+    told = scope.wait(session, gated, ticket)
     _note(session, ticket, actor, "created", "", now)
-    return [
-        timeline.release_event(release, "pending_approval", "running", ticket=ticket.id),
-        _event(ticket, "ticket_created", risk_level=ticket.risk_level, summary=summary),
-    ]
+    return [*told, _event(ticket, "ticket_created", risk_level=ticket.risk_level, summary=about.summary)]
 
 
 def approve(
     core: Core, actor: Actor, ticket_id: str, comment: str = "", expected_digest: str | None = None
 ) -> dict[str, Any]:
-    """Say yes to a ticket; when enough have, its release is approved and queued.
+    """Say yes to a ticket; when enough have, what it is about is approved and queued.
 
     Args:
         expected_digest: the preview's digest as the approver saw it; another one refuses.
@@ -100,7 +98,7 @@ def approve(
         told = [_event(ticket, "ticket_approved", by=actor.name, comment=comment)]
         if approval.is_quorum([*said_yes, actor.id], ticket.min_approvals):
             guard.close_ticket(session, ticket, TicketStatus.APPROVED, decided_at=now)
-            job, moved = _let_through(session, core, actor, ticket)
+            job, moved = ticket_scopes.of_ticket(ticket).let_through(session, ticket, actor, now)
             told += moved
         else:
             guard.touch_ticket(session, ticket)
@@ -126,10 +124,7 @@ def reject(core: Core, actor: Actor, ticket_id: str, comment: str) -> dict[str, 
         guard.close_ticket(session, ticket, TicketStatus.REJECTED, decided_at=now)
         _note(session, ticket, actor, "rejected", comment, now)
         told = [_event(ticket, "ticket_rejected", "failed", by=actor.name, comment=comment)]
-        release = session.get(Release, ticket.scope_id)
-        if release is not None:
-            guard.move_release(session, release, State.REJECTED, finished_at=now)
-            told.append(timeline.release_event(release, "rejected", "failed", by=actor.name, comment=comment))
+        told += ticket_scopes.of_ticket(ticket).reject(session, ticket, actor, comment, now)
         events.append(session, actor, now, told)
     return get(core, actor, ticket_id, is_viewed=False)
 
@@ -188,7 +183,7 @@ def comment(core: Core, actor: Actor, ticket_id: str, text: str) -> dict[str, An
 
 
 def get(core: Core, actor: Actor, ticket_id: str, *, is_viewed: bool = True) -> dict[str, Any]:
-    """Return a ticket with its actions and the release it is about. The first look of each person is kept.
+    """Return a ticket with its actions and what it is about. The first look of each person is kept.
 
     Raises:
         Problem: `ticket_not_found`, `permission_denied`.
@@ -201,7 +196,7 @@ def get(core: Core, actor: Actor, ticket_id: str, *, is_viewed: bool = True) -> 
                 select(TicketAction).where(TicketAction.ticket_id == ticket_id).order_by(TicketAction.id)
             )
         )
-        release = session.get(Release, ticket.scope_id)
+        shown = ticket_scopes.of_ticket(ticket).show(session, ticket)
     has_looked = any(action.action == "viewed" and action.actor_id == actor.id for action in actions)
     if (
         is_viewed
@@ -216,8 +211,7 @@ def get(core: Core, actor: Actor, ticket_id: str, *, is_viewed: bool = True) -> 
     return {
         **views.ticket(ticket),
         "actions": [views.ticket_action(action) for action in actions],
-        "release": views.release(release) if release else None,
-        "preview": views.preview(release) if release else None,
+        **{"release": None, "install_task": None, **shown},
     }
 
 
@@ -316,9 +310,9 @@ def _stats(session: Session, query: Select[Any], now: datetime) -> dict[str, int
     return {"pending": row[0], "overdue": row[1], "expiring_15m": row[2]}
 
 
-def void(session: Session, actor: Actor, release: Release, why: str, now: datetime) -> list[NewEvent]:
-    """Cancel the pending ticket of a release that ended without a decision; return the events that tell it."""
-    ticket = session.get(Ticket, release.ticket_id) if release.ticket_id else None
+def void(session: Session, actor: Actor, gated: Gated, why: str, now: datetime) -> list[NewEvent]:
+    """Cancel the pending ticket of what ended without a decision; return the events that tell it."""
+    ticket = session.get(Ticket, gated.ticket_id) if gated.ticket_id else None
     if ticket is None or ticket.status != TicketStatus.PENDING:
         return []
     guard.close_ticket(session, ticket, TicketStatus.CANCELLED, decided_at=now)
@@ -327,7 +321,7 @@ def void(session: Session, actor: Actor, release: Release, why: str, now: dateti
 
 
 def expire_due(core: Core) -> int:
-    """End the tickets whose time is over, each with its release; return how many. The scheduler calls it."""
+    """End the tickets whose time is over, each with what it is about; return how many. The scheduler calls it."""
     now = core.clock.now()
     actor = system_actor("scheduler")
     with core.database.read() as session:
@@ -346,10 +340,7 @@ def _expire(core: Core, actor: Actor, ticket_id: str, now: datetime) -> bool:
             guard.close_ticket(session, ticket, TicketStatus.EXPIRED, decided_at=now)
             _note(session, ticket, actor, "expired", "", now)
             told = [_event(ticket, "ticket_expired", "warning")]
-            release = session.get(Release, ticket.scope_id)
-            if release is not None and release.state == State.PENDING_APPROVAL:
-                guard.move_release(session, release, State.EXPIRED, finished_at=now)
-                told.append(timeline.release_event(release, "expired", "warning", error_key="ticket_expired"))
+            told += ticket_scopes.of_ticket(ticket).expire(session, ticket, now)
             events.append(session, actor, now, told)
     except Problem:
         # Somebody decided it between the look and the update: that word stands.
@@ -375,17 +366,6 @@ def escalate_overdue(core: Core) -> int:
         told = [_event(ticket, "ticket_escalated", "warning") for ticket in tickets]
         events.append(session, actor, now, told)
     return len(tickets)
-
-
-def _let_through(
-    session: Session, core: Core, actor: Actor, ticket: Ticket
-) -> tuple[Job | None, list[NewEvent]]:
-    release = session.get(Release, ticket.scope_id)
-    if release is None:
-        return None, []
-    guard.move_release(session, release, State.APPROVED, "queued")
-    job = jobs.add_apply(session, release, core.clock.now(), actor.request_id)
-    return job, [timeline.release_event(release, "approved", by=actor.name, ticket=ticket.id)]
 
 
 def _decidable(core: Core, actor: Actor, ticket_id: str, comment: str) -> Ticket:

@@ -13,12 +13,23 @@ from sqlalchemy.orm import Session
 from controlplane.domain import environment as rules
 from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
+from controlplane.domain.install import TaskState
 from controlplane.domain.permission import Actor, Permission
 from controlplane.services import access, record, views
 from controlplane.services.core import Core
 from controlplane.store import pages
 from controlplane.store.pages import PageRequest
-from controlplane.store.tables import Environment, EnvironmentNode, Host, Project, Target, VariableValue
+from controlplane.store.tables import (
+    Cluster,
+    Environment,
+    EnvironmentNode,
+    Host,
+    InstallStep,
+    InstallTask,
+    Project,
+    Target,
+    VariableValue,
+)
 
 FILTERS = ("name", "stage", "runtime_type")
 Nodes = Sequence[Mapping[str, Any]]
@@ -101,6 +112,10 @@ def update(core: Core, actor: Actor, environment_id: str, given: Mapping[str, An
         record.flush(session, f"there is an environment named {given.get('name')} in this project already")
         nodes = _nodes_of(given, environment)
         if nodes is not None:
+            if environment.status == "installing":
+                raise Problem(
+                    "conflict", f"environment {environment.name} is being installed: its nodes stay"
+                )
             _set_nodes(session, environment, nodes)
         shown = _show(session, environment)
         _tell(core, session, actor, "resource.updated", environment, project, given)
@@ -127,6 +142,7 @@ def delete(core: Core, actor: Actor, environment_id: str) -> None:
     with core.database.write() as session:
         environment, project = access.load(session, Environment, environment_id, actor)
         _refuse_while_used(session, environment, "it cannot be deleted")
+        _forget_tasks(session, environment)
         session.execute(sql_delete(EnvironmentNode).where(EnvironmentNode.environment_id == environment_id))
         session.execute(
             sql_delete(VariableValue).where(
@@ -135,6 +151,19 @@ def delete(core: Core, actor: Actor, environment_id: str) -> None:
         )
         record.remove(session, environment, f"environment {environment.name} is used still")
         _tell(core, session, actor, "resource.deleted", environment, project, {})
+
+
+def _forget_tasks(session: Session, environment: Environment) -> None:
+    """Delete what is kept of installs; their events stay. Refused while one is at work, or waits for a decision."""
+    tasks = list(session.scalars(select(InstallTask).where(InstallTask.environment_id == environment.id)))
+    live = [task.id for task in tasks if task.state in (TaskState.PENDING, TaskState.RUNNING)]
+    if live:
+        raise Problem(
+            "resource_in_use", f"environment {environment.name} has tasks at work: {', '.join(live)}"
+        )
+    ids = [task.id for task in tasks]
+    session.execute(sql_delete(InstallStep).where(InstallStep.task_id.in_(ids)))
+    session.execute(sql_delete(InstallTask).where(InstallTask.id.in_(ids)))
 
 
 def node_ids(session: Session, environment_id: str) -> list[str]:
@@ -240,5 +269,8 @@ def _show(session: Session, environment: Environment) -> dict[str, Any]:
         "mode": environment.mode,
         "status": environment.status,
         "nodes": _nodes(session, environment.id),
+        "cluster_id": session.scalar(select(Cluster.id).where(Cluster.environment_id == environment.id)),
+        "health": environment.health,
+        "health_checked_at": views.moment(environment.health_at),
         "created_at": views.moment(environment.created_at),
     }

@@ -8,6 +8,7 @@ from datetime import timedelta
 from sqlalchemy import delete, select
 
 from controlplane.domain.errors import Problem
+from controlplane.domain.install import TaskState
 from controlplane.domain.permission import system_actor
 from controlplane.domain.release import State
 from controlplane.services import jobs, timeline
@@ -15,7 +16,7 @@ from controlplane.services.core import Core
 from controlplane.services.job_kinds import KINDS
 from controlplane.services.jobs import Lease, LeaseLost
 from controlplane.store import events, guard
-from controlplane.store.tables import IdempotentAnswer, Release
+from controlplane.store.tables import IdempotentAnswer, InstallTask, Release
 
 ANSWER_KEPT = timedelta(days=1)
 BATCH = 100
@@ -28,6 +29,33 @@ def expire_previews(core: Core) -> int:
     with core.database.read() as session:
         due = list(session.scalars(query.limit(BATCH)))
     return sum(_expire(core, release_id) for release_id in due)
+
+
+def expire_install_previews(core: Core) -> int:
+    """End installs whose preview was not applied in time; return how many."""
+    now = core.clock.now()
+    query = select(InstallTask.id).where(
+        InstallTask.status.in_(("previewed", "preview_failed")), InstallTask.preview_expires_at <= now
+    )
+    with core.database.read() as session:
+        due = list(session.scalars(query.limit(BATCH)))
+    return sum(_expire_install(core, task_id) for task_id in due)
+
+
+def _expire_install(core: Core, task_id: str) -> bool:
+    now = core.clock.now()
+    try:
+        with core.database.write() as session:
+            task = session.get_one(InstallTask, task_id, with_for_update=True)
+            if task.status not in ("previewed", "preview_failed"):
+                return False
+            guard.move_task(session, task, TaskState.CANCELLED, "expired", finished_at=now)
+            told = timeline.install_event(task, "expired", "warning", error_key="preview_expired")
+            events.append(session, system_actor("scheduler"), now, [told])
+    except Problem:
+        # It was applied between the look and the update.
+        return False
+    return True
 
 
 def _expire(core: Core, release_id: str) -> bool:

@@ -6,6 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from controlplane.services.apply_job import ApplyJob
+from controlplane.services.environment_health import EnvironmentHealthJob
+from controlplane.services.install_job import InstallJob
+from controlplane.services.install_preview_job import InstallPreviewJob
 from controlplane.services.job_kind import JobKind
 from controlplane.services.preview_job import PreviewJob
 from controlplane.services.target_status import TargetStatusJob
@@ -14,4 +17,7 @@ KINDS: Mapping[str, type[JobKind]] = {
     "preview": PreviewJob,
     "apply": ApplyJob,
     "target_status": TargetStatusJob,
+    "install_preview": InstallPreviewJob,
+    "install": InstallJob,
+    "environment_health": EnvironmentHealthJob,
 }

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import func, insert, or_, select, text, update
 from sqlalchemy.orm import Session
 
+from controlplane.domain import resources as locks
 from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
 from controlplane.domain.permission import Actor, Permission
@@ -19,7 +20,7 @@ from controlplane.ports.runner import RunEvent
 from controlplane.services import access, run_place, timeline, views
 from controlplane.services.core import Core
 from controlplane.store import events, guard, pages
-from controlplane.store.tables import Job, JobLog, Release, Target
+from controlplane.store.tables import InstallTask, Job, JobLog, Release, Target
 
 MAX_ATTEMPTS = 3
 FILTERS = ("kind", "state", "outcome", "resource_id", "project_id")
@@ -87,6 +88,19 @@ def add_apply(session: Session, release: Release, now: datetime, request_id: str
     )
 
 
+def add_install(session: Session, task: InstallTask, now: datetime, request_id: str | None) -> Job:
+    """Add the job that does an install's task, with the hosts of its nodes as what it locks."""
+    return add(
+        session,
+        now,
+        kind="install",
+        resource=("install_task", task.id),
+        project_id=task.project_id,
+        resources=[locks.host(node["host_id"]) for node in task.nodes],
+        request_id=request_id,
+    )
+
+
 def claim(core: Core, owner: str) -> Lease | None:
     """Take the next job whose turn it is, or one whose worker was lost; None when there is none.
 
@@ -145,10 +159,16 @@ def _next_token(session: Session, now: datetime) -> int:
 
 
 def _show_waiting(core: Core, session: Session, job: Job, holder: str, now: datetime) -> None:
-    """Say once on the release's timeline whom it waits for."""
+    """Say once on the timeline of what it works on whom it waits for."""
     if job.waiting_for == holder:
         return
     job.waiting_for = holder
+    task = session.get(InstallTask, job.resource_id) if job.kind == "install" else None
+    if task is not None and task.status == "queued":
+        guard.set_task_status(session, task, "waiting_lock")
+        held = timeline.install_event(task, "waiting_lock", "running", holder=holder, resources=job.resources)
+        events.append(session, _worker(job), now, [held])
+        return
     release = session.get(Release, job.resource_id) if job.resource_type == "release" else None
     if release is None or release.state != "approved":
         return
@@ -282,12 +302,26 @@ def list_(core: Core, actor: Actor, filters: Mapping[str, str], page: pages.Page
         )
 
 
-def logs(core: Core, actor: Actor, job_id: str, after: int = 0, limit: int = 200) -> dict[str, Any]:
+def logs(
+    core: Core, actor: Actor, job_id: str, after: int = 0, limit: int = 200, q: str | None = None
+) -> dict[str, Any]:
+    """Return what a job printed; see `lines`. Raises Problem `not_found`, `permission_denied`, `validation_error`."""
+    get(core, actor, job_id)
+    return lines(core, job_id, after, limit, q)
+
+
+def lines(core: Core, job_id: str, after: int = 0, limit: int = 200, q: str | None = None) -> dict[str, Any]:
     """Return `{items, next}` of what a job printed, in order; `after` and `next` are `position`s.
 
-    A position is run * 10**9 + counter, so that lines of a later run follow those of an earlier one.
+    A position is run * 10**9 + counter, so that lines of a later run follow those of an earlier one. Who may read
+    them is for the caller to ask.
+
+    Args:
+        q: only what has this text in it, in whichever case.
+
+    Raises:
+        Problem: `validation_error` (limit).
     """
-    get(core, actor, job_id)
     if not 1 <= limit <= pages.MOST:
         raise Problem("validation_error", errors={"limit": [f"must be from 1 to {pages.MOST}"]})
     run, counter = divmod(max(after, 0), 10**9)
@@ -300,6 +334,8 @@ def logs(core: Core, actor: Actor, job_id: str, after: int = 0, limit: int = 200
         .order_by(JobLog.run, JobLog.counter)
         .limit(limit + 1)
     )
+    if q:
+        query = query.where(JobLog.stdout.icontains(q, autoescape=True))
     with core.database.read() as session:
         rows = list(session.scalars(query))
     items = [

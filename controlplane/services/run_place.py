@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -40,16 +40,20 @@ def of_target(core: Core, session: Session, target: Target) -> RunPlace:
     if target.cluster_id is not None:
         return _cluster(core, session.get_one(Cluster, target.cluster_id), target)
     rows = session.scalars(select(Host).where(Host.id.in_(target.host_ids)).order_by(Host.name))
-    found = {
-        host.name: RunHost(
-            name=host.name,
-            access=hosts.run_access(core, session, host),
-            become=host.become,
-            become_password=_open(core, host.become_password_cipher),
-        )
-        for host in rows
-    }
-    return RunPlace("release_hosts", found)
+    return RunPlace("release_hosts", {host.name: _machine(core, session, host) for host in rows})
+
+
+def of_nodes(core: Core, session: Session, nodes: Sequence[Mapping[str, str]]) -> RunPlace:
+    """Return the hosts of an environment's nodes, `[{host_id, name, role}]`, each with its role.
+
+    Raises:
+        Problem: `host_key_unconfirmed`.
+    """
+    found = {}
+    for node in sorted(nodes, key=lambda node: node["name"]):
+        host = session.get_one(Host, node["host_id"])
+        found[node["name"]] = replace(_machine(core, session, host), name=node["name"], role=node["role"])
+    return RunPlace("environment_hosts", found)
 
 
 def claims(target: Target) -> list[str]:
@@ -61,6 +65,15 @@ def claims(target: Target) -> list[str]:
         return [resources.host(host_id) for host_id in target.host_ids]
     found = [resources.namespace(target.cluster_id, target.namespace)]
     return [*found, resources.cluster(target.cluster_id)] if target.cluster_scoped else found
+
+
+def _machine(core: Core, session: Session, host: Host) -> RunHost:
+    return RunHost(
+        name=host.name,
+        access=hosts.run_access(core, session, host),
+        become=host.become,
+        become_password=_open(core, host.become_password_cipher),
+    )
 
 
 def _cluster(core: Core, cluster: Cluster, target: Target) -> RunPlace:

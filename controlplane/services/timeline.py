@@ -15,7 +15,7 @@ from controlplane.services import access
 from controlplane.services.core import Core
 from controlplane.store import events
 from controlplane.store.events import NewEvent
-from controlplane.store.tables import Event, Release, StreamHead
+from controlplane.store.tables import Event, InstallTask, Release, StreamHead
 
 MOST = 500
 FILTERS = (
@@ -44,6 +44,20 @@ def release_event(release: Release, action: str, status: str = "success", /, **d
     )
 
 
+def install_event(task: InstallTask, action: str, status: str = "success", /, **detail: Any) -> NewEvent:
+    """Return an event about an install's task: `environment.install_<action>`, its environment filled in."""
+    return NewEvent(
+        f"environment.install_{action}",
+        "install_task",
+        task.id,
+        status=status,
+        project_id=task.project_id,
+        team_id=task.team_id,
+        environment_id=task.environment_id,
+        detail={"kind": task.kind, **detail},
+    )
+
+
 def of_release(core: Core, actor: Actor, release_id: str, after: int = 0, limit: int = 100) -> dict[str, Any]:
     """Return `{items, next}`: the events of a release after a seq, and the seq to go on from (None: no more now).
 
@@ -54,6 +68,16 @@ def of_release(core: Core, actor: Actor, release_id: str, after: int = 0, limit:
         release, project = load_release(session, actor, release_id)
     access.require(core, actor, Permission.RELEASE_READ, project, about=("release", release_id))
     query = select(Event).where(Event.resource_type == "release", Event.resource_id == release.id)
+    return _after(core, query, after, limit)
+
+
+def of_task(core: Core, task: InstallTask, after: int = 0, limit: int = 100) -> dict[str, Any]:
+    """Return `{items, next}`: the events of an install's task after a seq. Who may read it is for the caller to ask.
+
+    Raises:
+        Problem: `validation_error` (limit).
+    """
+    query = select(Event).where(Event.resource_type == "install_task", Event.resource_id == task.id)
     return _after(core, query, after, limit)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from controlplane.domain.release import read_state
 from controlplane.store.events import rfc3339
-from controlplane.store.tables import Job, Release, Ticket, TicketAction
+from controlplane.store.tables import InstallStep, InstallTask, Job, Release, Ticket, TicketAction
 
 
 def moment(value: datetime | None) -> str | None:
@@ -72,6 +72,78 @@ def preview(row: Release) -> dict[str, Any]:
         "risk_reasons": document.get("risk_reasons", []),
         "approval": document.get("approval"),
         "binding": document.get("binding"),
+    }
+
+
+def install_task(row: InstallTask) -> dict[str, Any]:
+    """Return the fields of an install's task."""
+    return {
+        "task_id": row.id,
+        "kind": row.kind,
+        "state": row.state,
+        "status": row.status,
+        "project_id": row.project_id,
+        "environment": row.environment_name,
+        "environment_id": row.environment_id,
+        "stage": row.stage,
+        "runtime_type": row.runtime_type,
+        "nodes": row.nodes,
+        "undoes": row.undoes,
+        "approval_required": row.approval_required,
+        "approval_ticket": row.ticket_id,
+        "preview_ref": row.preview_ref,
+        "preview_digest": row.preview_digest,
+        "preview_expires_at": moment(row.preview_expires_at),
+        "bundle_digest": row.bundle_digest,
+        "diagnostics_json": row.diagnostics,
+        "trigger_source": row.trigger_source,
+        "created_by": row.created_by,
+        "created_by_name": row.created_by_name,
+        "created_at": moment(row.created_at),
+        "started_at": moment(row.started_at),
+        "finished_at": moment(row.finished_at),
+        "cancel_requested_at": moment(row.cancel_requested_at),
+        "version": row.version,
+    }
+
+
+def install_preview(row: InstallTask) -> dict[str, Any]:
+    """Return the whole preview of an install: what each host is, what would be done there, what stands against it."""
+    document = row.preview or {}
+    return {
+        "task_id": row.id,
+        "preview_ref": row.preview_ref,
+        "preview_digest": row.preview_digest,
+        "preview_expires_at": moment(row.preview_expires_at),
+        "status": row.status,
+        "summary": document.get("summary", {}),
+        "hosts": document.get("hosts", {}),
+        "inputs": document.get("inputs", []),
+        "bundle": document.get("bundle"),
+        "checks": document.get("checks", []),
+        "risk_level": document.get("risk_level"),
+        "risk_reasons": document.get("risk_reasons", []),
+        "approval": document.get("approval"),
+        "binding": document.get("binding"),
+    }
+
+
+def install_step(row: InstallStep) -> dict[str, Any]:
+    """Return a step of a task on a host."""
+    return {
+        "host": row.host,
+        "step": row.step,
+        "status": row.status,
+        "attempt": row.attempt,
+        "started_at": moment(row.started_at),
+        "finished_at": moment(row.finished_at),
+        "duration_ms": row.duration_ms,
+        "exit_code": row.exit_code,
+        "stdout_tail": row.stdout_tail,
+        "stderr_tail": row.stderr_tail,
+        "error_key": row.error_key,
+        "remediation": row.remediation,
+        "detail": row.detail,
     }
 
 

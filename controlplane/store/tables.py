@@ -174,7 +174,7 @@ class Host(Base):
 
 
 class Environment(Base):
-    """Stage, runtime and how it came to be; DESIGN section 7."""
+    """Stage, runtime and how it came to be; DESIGN section 7. `health` is what its last check found, by host."""
 
     __tablename__ = "environments"
     __table_args__ = (UniqueConstraint("project_id", "name"),)
@@ -185,6 +185,8 @@ class Environment(Base):
     runtime_type: Mapped[str] = mapped_column(String(16))
     mode: Mapped[str] = mapped_column(String(24), default="external_managed")
     status: Mapped[str] = mapped_column(String(16), default="ready")
+    health: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    health_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
 
 
@@ -200,8 +202,8 @@ class EnvironmentNode(Base):
 class Cluster(Base):
     """A Kubernetes cluster and how it is reached.
 
-    `kubeconfig_cipher` is the canonical kubeconfig: one context, everything inline. `last_check` is what the last
-    test of the connection found, in what the API shows.
+    One that an install made has its `environment_id`. `kubeconfig_cipher` is the canonical kubeconfig: one
+    context, everything inline. `last_check` is what the last test of the connection found, in what the API shows.
     """
 
     __tablename__ = "clusters"
@@ -210,6 +212,7 @@ class Cluster(Base):
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
     name: Mapped[str] = mapped_column(String(63))
     mode: Mapped[str] = mapped_column(String(24), default="external_managed")
+    environment_id: Mapped[str | None] = mapped_column(ForeignKey("environments.id"), index=True)
     endpoint: Mapped[str] = mapped_column(String(255))
     ca: Mapped[str | None] = mapped_column(Text)
     insecure_skip_tls_verify: Mapped[bool] = mapped_column(default=False)
@@ -448,6 +451,74 @@ class TicketAction(Base):
     actor_name: Mapped[str]
     comment: Mapped[str] = mapped_column(Text, default="")
     occurred_at: Mapped[datetime]
+
+
+# --- installs ------------------------------------------------------------------------------------------------
+
+
+class InstallTask(Base):
+    """An install of an environment, or its rollback, from its preview to its end. `state` moves only through
+    `store.guard`.
+
+    `nodes` are those of the preview: `[{host_id, name, role}]`. `request_cipher` is what was asked for (runtime
+    version, profile, inputs), which may hold secrets.
+    """
+
+    __tablename__ = "install_tasks"
+    __table_args__ = (Index("ix_install_tasks_environment_created", "environment_id", "created_at", "id"),)
+    id: Mapped[str] = _pk()
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    team_id: Mapped[str | None] = mapped_column(String(40))
+    environment_id: Mapped[str] = mapped_column(ForeignKey("environments.id"))
+    environment_name: Mapped[str]
+    stage: Mapped[str] = mapped_column(String(16))
+    runtime_type: Mapped[str] = mapped_column(String(16))
+    kind: Mapped[str] = mapped_column(String(16))
+    undoes: Mapped[str | None] = mapped_column(String(40))
+    state: Mapped[str] = mapped_column(String(16))
+    status: Mapped[str] = mapped_column(String(24))
+    version: Mapped[int] = mapped_column(default=1)
+    nodes: Mapped[list[Any]] = mapped_column(default=list)
+    request_cipher: Mapped[bytes] = mapped_column(LargeBinary)
+    trigger_source: Mapped[str] = mapped_column(String(16))
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    created_by: Mapped[str] = mapped_column(String(40))
+    created_by_name: Mapped[str]
+    created_at: Mapped[datetime]
+    applied_by: Mapped[str | None] = mapped_column(String(40))
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    approval_required: Mapped[bool] = mapped_column(default=False)
+    ticket_id: Mapped[str | None] = mapped_column(String(40))
+    preview_ref: Mapped[str | None] = mapped_column(String(40), unique=True)
+    preview: Mapped[dict[str, Any] | None]
+    preview_digest: Mapped[str | None] = mapped_column(String(80))
+    preview_expires_at: Mapped[datetime | None]
+    preview_used_at: Mapped[datetime | None]
+    bundle_digest: Mapped[str | None] = mapped_column(String(80))
+    diagnostics: Mapped[dict[str, Any] | None]
+    cancel_requested_at: Mapped[datetime | None]
+
+
+class InstallStep(Base):
+    """A step of a task on a host: where it stands now, and what it said last."""
+
+    __tablename__ = "install_steps"
+    task_id: Mapped[str] = mapped_column(ForeignKey("install_tasks.id"), primary_key=True)
+    host: Mapped[str] = mapped_column(String(63), primary_key=True)
+    step: Mapped[str] = mapped_column(String(64), primary_key=True)
+    position: Mapped[int]
+    status: Mapped[str] = mapped_column(String(16))
+    attempt: Mapped[int] = mapped_column(default=1)
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    duration_ms: Mapped[int | None]
+    exit_code: Mapped[int | None]
+    stdout_tail: Mapped[str] = mapped_column(Text, default="")
+    stderr_tail: Mapped[str] = mapped_column(Text, default="")
+    error_key: Mapped[str | None] = mapped_column(String(48))
+    remediation: Mapped[str | None] = mapped_column(Text)
+    detail: Mapped[dict[str, Any]] = mapped_column(default=dict)
 
 
 # --- work ----------------------------------------------------------------------------------------------------

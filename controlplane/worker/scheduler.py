@@ -20,6 +20,7 @@ STEPS: tuple[Callable[[Core], int], ...] = (
     approvals.expire_due,
     approvals.escalate_overdue,
     expiry.expire_previews,
+    expiry.expire_install_previews,
     expiry.end_abandoned,
     expiry.forget_answers,
     target_status.look_where_due,

@@ -47,7 +47,7 @@ WantedBy=multi-user.target
 """
 # The counters of time itself.
 MOVING = re.compile(
-    r"(random\.uuid|random\.boot|inode|dentry|file-nr|ns_last_pid|netfilter\.nf_conntrack_count|entropy)"
+    r"(random\.uuid|random\.boot|inode|dentry|file-nr|fs\.quota|ns_last_pid|netfilter\.nf_conntrack_count|entropy)"
 )
 
 

@@ -15,6 +15,7 @@ from controlplane.ports.runner import RunHost
 
 # Ansible evaluates what stands in an inventory, and ssh reads options: nothing else may come in.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_ROLE = re.compile(r"[a-z][a-z_]{0,31}")
 _ADDRESS = re.compile(r"[A-Za-z0-9:][A-Za-z0-9:.%_-]{0,252}")
 _USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.@-]{0,63}")
 _HOST_KEY = re.compile(r"((?:ssh|ecdsa|sk)-[a-z0-9@.-]+) +(AAAA[A-Za-z0-9+/]*=*)(?:\s.*)?", re.DOTALL)
@@ -41,8 +42,15 @@ def build(hosts: Sequence[RunHost], group: str, folder: str) -> RunInventory:
     for number, host in enumerate(hosts):
         if not _NAME.fullmatch(host.name) or host.name in variables:
             raise Problem("validation_error", f"{host.name!r} cannot be the name of a host")
+        if host.role is not None and not _ROLE.fullmatch(host.role):
+            raise Problem("validation_error", f"{host.role!r} cannot be the role of a host")
         variables[host.name] = _host(host, number, folder, inventory)
-    inventory.document = {"all": {"children": {group: {"hosts": variables}}}}
+    groups: dict[str, Any] = {group: {"hosts": variables}}
+    for host in hosts:
+        if host.role is not None:
+            groups.setdefault(host.role, {"hosts": {}})["hosts"][host.name] = {}
+            variables[host.name]["tidegate_role"] = host.role
+    inventory.document = {"all": {"children": groups}}
     return inventory
 
 

@@ -236,33 +236,6 @@ def upgrade() -> None:
     op.create_index(op.f("ix_artifacts_digest"), "artifacts", ["digest"], unique=False)
     op.create_index(op.f("ix_artifacts_project_id"), "artifacts", ["project_id"], unique=False)
     op.create_table(
-        "clusters",
-        sa.Column("id", sa.String(length=40), nullable=False),
-        sa.Column("project_id", sa.String(length=40), nullable=False),
-        sa.Column("name", sa.String(length=63), nullable=False),
-        sa.Column("mode", sa.String(length=24), nullable=False),
-        sa.Column("endpoint", sa.String(length=255), nullable=False),
-        sa.Column("ca", sa.Text(), nullable=True),
-        sa.Column("insecure_skip_tls_verify", sa.Boolean(), nullable=False),
-        sa.Column("kubeconfig_cipher", sa.LargeBinary(), nullable=False),
-        sa.Column("credential_kind", sa.String(length=16), nullable=False),
-        sa.Column("credential_expires_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("server_version", sa.String(length=64), nullable=True),
-        sa.Column("status", sa.String(length=16), nullable=False),
-        sa.Column("last_check", sa.JSON(), nullable=False),
-        sa.Column("last_checked_at", sa.DateTime(timezone=True), nullable=True),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("created_by", sa.String(length=40), nullable=False),
-        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_clusters_project_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_clusters")),
-        sa.UniqueConstraint("project_id", "name", name=op.f("uq_clusters_project_id_name")),
-    )
-    op.create_index(
-        op.f("ix_clusters_credential_expires_at"), "clusters", ["credential_expires_at"], unique=False
-    )
-    op.create_index(op.f("ix_clusters_project_id"), "clusters", ["project_id"], unique=False)
-    op.create_table(
         "environments",
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("project_id", sa.String(length=40), nullable=False),
@@ -271,6 +244,8 @@ def upgrade() -> None:
         sa.Column("runtime_type", sa.String(length=16), nullable=False),
         sa.Column("mode", sa.String(length=24), nullable=False),
         sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("health", sa.JSON(), nullable=False),
+        sa.Column("health_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_environments_project_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_environments")),
@@ -327,6 +302,38 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_services_project_id"), "services", ["project_id"], unique=False)
     op.create_table(
+        "clusters",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("project_id", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=63), nullable=False),
+        sa.Column("mode", sa.String(length=24), nullable=False),
+        sa.Column("environment_id", sa.String(length=40), nullable=True),
+        sa.Column("endpoint", sa.String(length=255), nullable=False),
+        sa.Column("ca", sa.Text(), nullable=True),
+        sa.Column("insecure_skip_tls_verify", sa.Boolean(), nullable=False),
+        sa.Column("kubeconfig_cipher", sa.LargeBinary(), nullable=False),
+        sa.Column("credential_kind", sa.String(length=16), nullable=False),
+        sa.Column("credential_expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("server_version", sa.String(length=64), nullable=True),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("last_check", sa.JSON(), nullable=False),
+        sa.Column("last_checked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("created_by", sa.String(length=40), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["environment_id"], ["environments.id"], name=op.f("fk_clusters_environment_id")
+        ),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_clusters_project_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_clusters")),
+        sa.UniqueConstraint("project_id", "name", name=op.f("uq_clusters_project_id_name")),
+    )
+    op.create_index(
+        op.f("ix_clusters_credential_expires_at"), "clusters", ["credential_expires_at"], unique=False
+    )
+    op.create_index(op.f("ix_clusters_environment_id"), "clusters", ["environment_id"], unique=False)
+    op.create_index(op.f("ix_clusters_project_id"), "clusters", ["project_id"], unique=False)
+    op.create_table(
         "environment_nodes",
         sa.Column("environment_id", sa.String(length=40), nullable=False),
         sa.Column("host_id", sa.String(length=40), nullable=False),
@@ -337,6 +344,54 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["host_id"], ["hosts.id"], name=op.f("fk_environment_nodes_host_id")),
         sa.PrimaryKeyConstraint("environment_id", "host_id", name=op.f("pk_environment_nodes")),
     )
+    op.create_table(
+        "install_tasks",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("project_id", sa.String(length=40), nullable=False),
+        sa.Column("team_id", sa.String(length=40), nullable=True),
+        sa.Column("environment_id", sa.String(length=40), nullable=False),
+        sa.Column("environment_name", sa.String(length=255), nullable=False),
+        sa.Column("stage", sa.String(length=16), nullable=False),
+        sa.Column("runtime_type", sa.String(length=16), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("undoes", sa.String(length=40), nullable=True),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("status", sa.String(length=24), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("nodes", sa.JSON(), nullable=False),
+        sa.Column("request_cipher", sa.LargeBinary(), nullable=False),
+        sa.Column("trigger_source", sa.String(length=16), nullable=False),
+        sa.Column("request_id", sa.String(length=64), nullable=True),
+        sa.Column("created_by", sa.String(length=40), nullable=False),
+        sa.Column("created_by_name", sa.String(length=255), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("applied_by", sa.String(length=40), nullable=True),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("approval_required", sa.Boolean(), nullable=False),
+        sa.Column("ticket_id", sa.String(length=40), nullable=True),
+        sa.Column("preview_ref", sa.String(length=40), nullable=True),
+        sa.Column("preview", sa.JSON(), nullable=True),
+        sa.Column("preview_digest", sa.String(length=80), nullable=True),
+        sa.Column("preview_expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("preview_used_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("bundle_digest", sa.String(length=80), nullable=True),
+        sa.Column("diagnostics", sa.JSON(), nullable=True),
+        sa.Column("cancel_requested_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["environment_id"], ["environments.id"], name=op.f("fk_install_tasks_environment_id")
+        ),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_install_tasks_project_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_install_tasks")),
+        sa.UniqueConstraint("preview_ref", name=op.f("uq_install_tasks_preview_ref")),
+    )
+    op.create_index(
+        "ix_install_tasks_environment_created",
+        "install_tasks",
+        ["environment_id", "created_at", "id"],
+        unique=False,
+    )
+    op.create_index(op.f("ix_install_tasks_project_id"), "install_tasks", ["project_id"], unique=False)
     op.create_table(
         "service_versions",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -359,6 +414,48 @@ def upgrade() -> None:
         sa.UniqueConstraint("service_id", "version", name=op.f("uq_service_versions_service_id_version")),
     )
     op.create_index(op.f("ix_service_versions_service_id"), "service_versions", ["service_id"], unique=False)
+    op.create_table(
+        "variable_values",
+        sa.Column("id", sa.String(length=40), nullable=False),
+        sa.Column("service_id", sa.String(length=40), nullable=False),
+        sa.Column("scope_type", sa.String(length=16), nullable=False),
+        sa.Column("scope_id", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("value", sa.JSON(), nullable=True),
+        sa.Column("value_cipher", sa.LargeBinary(), nullable=True),
+        sa.Column("is_secret", sa.Boolean(), nullable=False),
+        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["service_id"], ["services.id"], name=op.f("fk_variable_values_service_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_variable_values")),
+        sa.UniqueConstraint(
+            "service_id",
+            "scope_type",
+            "scope_id",
+            "name",
+            name=op.f("uq_variable_values_service_id_scope_type_scope_id_name"),
+        ),
+    )
+    op.create_index(op.f("ix_variable_values_service_id"), "variable_values", ["service_id"], unique=False)
+    op.create_table(
+        "install_steps",
+        sa.Column("task_id", sa.String(length=40), nullable=False),
+        sa.Column("host", sa.String(length=63), nullable=False),
+        sa.Column("step", sa.String(length=64), nullable=False),
+        sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("duration_ms", sa.Integer(), nullable=True),
+        sa.Column("exit_code", sa.Integer(), nullable=True),
+        sa.Column("stdout_tail", sa.Text(), nullable=False),
+        sa.Column("stderr_tail", sa.Text(), nullable=False),
+        sa.Column("error_key", sa.String(length=48), nullable=True),
+        sa.Column("remediation", sa.Text(), nullable=True),
+        sa.Column("detail", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["task_id"], ["install_tasks.id"], name=op.f("fk_install_steps_task_id")),
+        sa.PrimaryKeyConstraint("task_id", "host", "step", name=op.f("pk_install_steps")),
+    )
     op.create_table(
         "targets",
         sa.Column("id", sa.String(length=40), nullable=False),
@@ -385,28 +482,6 @@ def upgrade() -> None:
     op.create_index(op.f("ix_targets_cluster_id"), "targets", ["cluster_id"], unique=False)
     op.create_index(op.f("ix_targets_environment_id"), "targets", ["environment_id"], unique=False)
     op.create_index(op.f("ix_targets_project_id"), "targets", ["project_id"], unique=False)
-    op.create_table(
-        "variable_values",
-        sa.Column("id", sa.String(length=40), nullable=False),
-        sa.Column("service_id", sa.String(length=40), nullable=False),
-        sa.Column("scope_type", sa.String(length=16), nullable=False),
-        sa.Column("scope_id", sa.String(length=40), nullable=False),
-        sa.Column("name", sa.String(length=255), nullable=False),
-        sa.Column("value", sa.JSON(), nullable=True),
-        sa.Column("value_cipher", sa.LargeBinary(), nullable=True),
-        sa.Column("is_secret", sa.Boolean(), nullable=False),
-        sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
-        sa.ForeignKeyConstraint(["service_id"], ["services.id"], name=op.f("fk_variable_values_service_id")),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_variable_values")),
-        sa.UniqueConstraint(
-            "service_id",
-            "scope_type",
-            "scope_id",
-            "name",
-            name=op.f("uq_variable_values_service_id_scope_type_scope_id_name"),
-        ),
-    )
-    op.create_index(op.f("ix_variable_values_service_id"), "variable_values", ["service_id"], unique=False)
     op.create_table(
         "releases",
         sa.Column("id", sa.String(length=40), nullable=False),

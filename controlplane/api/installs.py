@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`/api/v1/environments/{id}/install`: preview an install, apply it, follow its tasks. DESIGN section 7."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+from marshmallow import fields, validate
+
+from controlplane.api import schema, sse
+from controlplane.api.auth import current_actor, current_core, requires
+from controlplane.api.blueprint import Blueprint
+from controlplane.api.events import EventSchema
+from controlplane.api.header import understands
+from controlplane.api.idempotency import idempotent
+from controlplane.api.jobs import JobSchema, LogLineSchema
+from controlplane.api.prefer import PREFER, asked_wait
+from controlplane.domain.install import KINDS, TaskState
+from controlplane.domain.permission import Permission
+from controlplane.services import environment_health, installs
+
+MOST_INPUTS = 100
+
+blueprint = Blueprint(
+    "installs",
+    __name__,
+    url_prefix="/environments/<string:environment_id>",
+    description="Install an environment from the bundle.",
+)
+
+
+class InstallPreviewSchema(schema.AnswerSchema):
+    """What would be done on each host, and the checks; `preview_ref` is null while or where it cannot be applied."""
+
+    task_id = schema.text(example="tsk_01jd2k3m4n5p6q7r8s9tavbwcx")
+    preview_ref = schema.text(nullable=True, example="pvw_01jd2k3m4n5p6q7r8s9tavbwcx")
+    preview_digest = schema.text("SHA-256 over everything that the preview binds.", nullable=True)
+    preview_expires_at = schema.time(nullable=True)
+    status = schema.text("previewing previewed preview_failed", example="previewed")
+    summary = schema.document("How many steps would run, and how many are done.")
+    hosts = schema.document("Facts and plan, per host.")
+    inputs = fields.List(
+        fields.Dict(), required=True, metadata={"description": "`{name, value, origin}`, secret ones masked."}
+    )
+    bundle = schema.document("Digest of the bundle, and who signed it.", nullable=True)
+    checks = fields.List(
+        fields.Dict(), required=True, metadata={"description": "`{level, code, message, hint, host}`."}
+    )
+    risk_level = schema.text("low medium high critical", nullable=True)
+    risk_reasons = fields.List(fields.Raw(), required=True)
+    approval = schema.document("What policy asks for before it may be applied.", nullable=True)
+    binding = schema.document("What the digest covers.", nullable=True)
+
+
+class InstallTaskSchema(schema.AnswerSchema):
+    """An install, or its rollback. `state` may be relied on, `status` is the finer word."""
+
+    task_id = schema.text(example="tsk_01jd2k3m4n5p6q7r8s9tavbwcx")
+    kind = schema.text("install rollback", example="install")
+    state = fields.String(required=True, metadata={"enum": [str(state) for state in TaskState]})
+    status = schema.text(example="previewed")
+    project_id = schema.text()
+    environment = schema.text(example="production")
+    environment_id = schema.text()
+    stage = schema.text(example="production")
+    runtime_type = schema.text(example="compose")
+    nodes = fields.List(fields.Dict(), required=True)
+    undoes = schema.text("The task that this one takes back.", nullable=True)
+    approval_required = fields.Boolean(required=True)
+    approval_ticket = schema.text(nullable=True)
+    preview_ref = schema.text(nullable=True)
+    preview_digest = schema.text(nullable=True)
+    preview_expires_at = schema.time(nullable=True)
+    bundle_digest = schema.text(nullable=True)
+    diagnostics_json = schema.document("What is known of a failure.", nullable=True)
+    trigger_source = schema.text(example="api")
+    created_by = schema.text()
+    created_by_name = schema.text()
+    created_at = schema.time()
+    started_at = schema.time(nullable=True)
+    finished_at = schema.time(nullable=True)
+    cancel_requested_at = schema.time(nullable=True)
+    version = fields.Integer(required=True)
+
+
+class InstallStepSchema(schema.AnswerSchema):
+    """A step of a task on a host."""
+
+    host = schema.text(example="web-1")
+    step = schema.text(example="container_runtime")
+    status = schema.text("running succeeded unchanged failed", example="succeeded")
+    attempt = fields.Integer(required=True)
+    started_at = schema.time(nullable=True)
+    finished_at = schema.time(nullable=True)
+    duration_ms = fields.Integer(required=True, allow_none=True)
+    exit_code = fields.Integer(required=True, allow_none=True)
+    stdout_tail = schema.text()
+    stderr_tail = schema.text()
+    error_key = schema.text(nullable=True)
+    remediation = schema.text(nullable=True)
+    detail = schema.document()
+
+
+class InstallTaskDetailSchema(InstallTaskSchema):
+    """A task with its preview, its steps and its jobs."""
+
+    preview = fields.Nested(InstallPreviewSchema, required=True)
+    steps = fields.List(fields.Nested(InstallStepSchema), required=True)
+    jobs = fields.List(fields.Nested(JobSchema), required=True)
+
+
+class PreviewedInstallSchema(InstallTaskSchema):
+    """A task with its whole preview."""
+
+    preview = fields.Nested(InstallPreviewSchema, required=True)
+
+
+class InstallLogSchema(schema.AnswerSchema):
+    """What the newest job of a task printed."""
+
+    items = fields.List(fields.Nested(LogLineSchema), required=True)
+    next = fields.Integer(required=True, allow_none=True)
+    job_id = schema.text(nullable=True)
+
+
+class NewInstallPreviewSchema(schema.StrictSchema):
+    """What is to be installed; what is left out is the bundle's to say."""
+
+    kind = fields.String(load_default="install", validate=validate.OneOf(KINDS))
+    runtime_version = fields.String(validate=validate.Length(1, 64), metadata={"example": "2.40"})
+    profile = fields.String(validate=validate.Length(1, 64), metadata={"example": "standard"})
+    inputs = fields.Dict(
+        keys=fields.String(validate=validate.Length(1, 64)), validate=validate.Length(0, MOST_INPUTS)
+    )
+    task_id = fields.String(
+        validate=validate.Length(1, schema.LONGEST_ID),
+        metadata={"description": "For a rollback: the install to take back; the newest when left out."},
+    )
+
+
+class ApplyInstallSchema(schema.StrictSchema):
+    """The preview that is to be applied."""
+
+    preview_ref = fields.String(validate=validate.Length(0, schema.LONGEST_ID))
+
+
+class TaskArgs(schema.PageArgs):
+    """Filters of the list."""
+
+    kind = fields.String(validate=validate.OneOf(KINDS))
+    state = fields.String(validate=validate.OneOf([str(state) for state in TaskState]))
+
+
+class LogArgs(schema.SeqArgs):
+    """Where to read on, and what for."""
+
+    q = fields.String(
+        validate=validate.Length(1, 200), metadata={"description": "Only lines with this text in them."}
+    )
+
+
+@blueprint.route("/install/preview", methods=["POST"])
+@requires(Permission.ENVIRONMENT_INSTALL)
+@idempotent
+@understands(PREFER)
+@blueprint.arguments(NewInstallPreviewSchema)
+@blueprint.alt_response(202, schema=PreviewedInstallSchema, description="Still previewing; follow the task.")
+@blueprint.response(201, PreviewedInstallSchema)
+def preview_install(body: dict[str, Any], environment_id: str) -> Any:
+    """Show what an install (or its rollback) would do on each host, and what stands in its way. Changes nothing.
+
+    Problems: insufficient_nodes, conflict.
+    """
+    core, actor = current_core(), current_actor()
+    if body.pop("kind") == "rollback":
+        task = installs.request_rollback(core, actor, environment_id, body.get("task_id"))
+    else:
+        task = installs.request_preview(core, actor, environment_id, body)
+    wait = asked_wait()
+    made = installs.await_preview(core, actor, task["task_id"], wait.seconds)
+    where = f"/api/v1/environments/{environment_id}/install/tasks/{task['task_id']}"
+    return made, 202 if made["status"] == "previewing" else 201, {"Location": where, **wait.headers}
+
+
+@blueprint.route("/install/apply", methods=["POST"])
+@requires(Permission.ENVIRONMENT_INSTALL)
+@idempotent
+@blueprint.arguments(ApplyInstallSchema)
+@blueprint.response(202, InstallTaskSchema)
+def apply_install(body: dict[str, Any], environment_id: str) -> dict[str, Any]:
+    """Start what a preview showed, or ask for the approval that policy wants.
+
+    Problems: preview_required, preview_expired, preview_mismatch, preview_stale, preview_used.
+    """
+    return installs.apply(current_core(), current_actor(), environment_id, body.get("preview_ref"))
+
+
+@blueprint.route("/install/rollback", methods=["POST"])
+@requires(Permission.ENVIRONMENT_INSTALL)
+@idempotent
+@blueprint.arguments(ApplyInstallSchema)
+@blueprint.response(202, InstallTaskSchema)
+def rollback_install(body: dict[str, Any], environment_id: str) -> dict[str, Any]:
+    """Start the rollback that a preview with `kind: rollback` showed."""
+    return installs.apply(
+        current_core(), current_actor(), environment_id, body.get("preview_ref"), kind="rollback"
+    )
+
+
+@blueprint.route("/install/tasks")
+@requires(Permission.ENVIRONMENT_READ)
+@blueprint.arguments(TaskArgs, location="query")
+@blueprint.response(200, schema.page_of(InstallTaskSchema))
+def list_install_tasks(query: dict[str, Any], environment_id: str) -> dict[str, Any]:
+    """List the tasks of an environment, newest first."""
+    filters, page = schema.page_request(query)
+    return installs.list_(current_core(), current_actor(), environment_id, filters, page)
+
+
+@blueprint.route("/install/tasks/<string:task_id>")
+@requires(Permission.ENVIRONMENT_READ)
+@blueprint.response(200, InstallTaskDetailSchema)
+def get_install_task(environment_id: str, task_id: str) -> dict[str, Any]:
+    """Read a task with its preview, its steps by host, and its jobs."""
+    return installs.get(current_core(), current_actor(), task_id, environment_id)
+
+
+@blueprint.route("/install/tasks/<string:task_id>/logs")
+@requires(Permission.ENVIRONMENT_READ)
+@blueprint.arguments(LogArgs, location="query")
+@blueprint.response(200, InstallLogSchema)
+def get_install_task_logs(query: dict[str, Any], environment_id: str, task_id: str) -> dict[str, Any]:
+    """Read on in what the newest job of a task printed, or search it."""
+    return installs.logs(
+        current_core(),
+        current_actor(),
+        task_id,
+        environment_id,
+        query["after"],
+        query["limit"],
+        query.get("q"),
+    )
+
+
+@blueprint.route("/install/tasks/<string:task_id>/timeline")
+@requires(Permission.ENVIRONMENT_READ)
+@blueprint.arguments(schema.SeqArgs, location="query")
+@blueprint.response(200, schema.positions_of(EventSchema))
+def get_install_task_timeline(query: dict[str, Any], environment_id: str, task_id: str) -> dict[str, Any]:
+    """Read on in the events of a task."""
+    return installs.timeline_of(
+        current_core(), current_actor(), task_id, environment_id, query["after"], query["limit"]
+    )
+
+
+@blueprint.route("/install/tasks/<string:task_id>/timeline/stream")
+@requires(Permission.ENVIRONMENT_READ)
+@blueprint.arguments(sse.StreamArgs, location="query")
+@understands(sse.LAST_EVENT_ID)
+@blueprint.response(200, {"type": "string"}, content_type=sse.MEDIA_TYPE)
+def stream_install_task_timeline(query: dict[str, Any], environment_id: str, task_id: str) -> Response:
+    """Follow the events of a task as server-sent events, from the beginning unless told otherwise.
+
+    The stream ends with `event: end` once the task has ended and everything was sent.
+    """
+    return sse.answer(sse.TaskStream(current_core(), current_actor(), task_id, environment_id), query)
+
+
+@blueprint.route("/install/tasks/<string:task_id>/retry", methods=["POST"])
+@requires(Permission.ENVIRONMENT_INSTALL)
+@idempotent
+@blueprint.response(202, InstallTaskSchema)
+def retry_install_task(environment_id: str, task_id: str) -> dict[str, Any]:
+    """Let a failed task go on at the step that failed.
+
+    Problems: conflict, preview_stale.
+    """
+    return installs.retry(current_core(), current_actor(), task_id, environment_id)
+
+
+@blueprint.route("/install/tasks/<string:task_id>/cancel", methods=["POST"])
+@requires(Permission.ENVIRONMENT_INSTALL)
+@idempotent
+@blueprint.response(202, InstallTaskSchema)
+def cancel_install_task(environment_id: str, task_id: str) -> dict[str, Any]:
+    """Take a task back: at once before it started, else its worker ends it. What was done stays."""
+    return installs.cancel(current_core(), current_actor(), task_id, environment_id)
+
+
+@blueprint.route("/health/check", methods=["POST"])
+@requires(Permission.ENVIRONMENT_READ)
+@idempotent
+@blueprint.response(202, JobSchema)
+def check_environment_health(environment_id: str) -> dict[str, Any]:
+    """Ask the hosts whether the environment does its work; the answer is the environment's `health`."""
+    return environment_health.request(current_core(), current_actor(), environment_id)

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An install of an environment as a task: its states, what its preview binds, and its steps. DESIGN section 7."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+from controlplane.domain.canonical import digest
+from controlplane.domain.errors import Problem
+
+
+class TaskState(StrEnum):
+    """The state of a task: one of these and nothing else."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    ROLLED_BACK = "rolled_back"
+    CANCELLED = "cancelled"
+
+
+TRANSITIONS: Mapping[TaskState, Mapping[TaskState, str]] = {
+    TaskState.PENDING: {
+        TaskState.RUNNING: "a worker holds the lease and the locks and has started",
+        TaskState.CANCELLED: "it was taken back, rejected, or not applied or decided in time",
+    },
+    TaskState.RUNNING: {
+        TaskState.SUCCEEDED: "every step is done on every host",
+        TaskState.FAILED: "a step failed, it was cancelled, or its worker was lost",
+    },
+    TaskState.SUCCEEDED: {TaskState.ROLLED_BACK: "its rollback task succeeded"},
+    TaskState.FAILED: {
+        TaskState.PENDING: "it was retried: it goes on at the failed step",
+        TaskState.ROLLED_BACK: "its rollback task succeeded",
+    },
+    TaskState.ROLLED_BACK: {},
+    TaskState.CANCELLED: {},
+}
+
+STATUSES: Mapping[TaskState, tuple[str, ...]] = {
+    TaskState.PENDING: (
+        "previewing",
+        "previewed",
+        "preview_failed",
+        "pending_approval",
+        "queued",
+        "waiting_lock",
+    ),
+    TaskState.RUNNING: ("running", "cancelling"),
+    TaskState.SUCCEEDED: ("succeeded",),
+    TaskState.FAILED: ("failed",),
+    TaskState.ROLLED_BACK: ("rolled_back",),
+    TaskState.CANCELLED: ("cancelled", "rejected", "expired"),
+}
+
+ENDS = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.ROLLED_BACK, TaskState.CANCELLED})
+KINDS = ("install", "rollback")
+STEP_DONE = frozenset({"succeeded", "unchanged"})
+
+
+def check_transition(origin: TaskState, goal: TaskState) -> None:
+    """Let a legal transition pass.
+
+    Raises:
+        Problem: `conflict`, naming both states.
+    """
+    if goal not in TRANSITIONS[origin]:
+        raise Problem(
+            "conflict",
+            f"a task that is {origin} cannot become {goal}",
+            extra={"states": {"from": str(origin), "to": str(goal)}},
+        )
+
+
+def check_status(state: TaskState, status: str) -> None:
+    """Hold the finer word to the state it belongs to; a wrong pair is a fault of ours (ValueError)."""
+    if status not in STATUSES[state]:
+        raise ValueError(f"status {status!r} does not belong to state {state}")
+
+
+def check_nodes(runtime_type: str, roles: Iterable[str]) -> None:
+    """Let pass what can become an environment: a host at least, and for a cluster one or three control planes.
+
+    Raises:
+        Problem: `insufficient_nodes`.
+    """
+    counts = Counter(roles)
+    if not counts:
+        raise Problem("insufficient_nodes", "the environment has no node")
+    if runtime_type == "k8s" and counts["control_plane"] not in (1, 3):
+        raise Problem(
+            "insufficient_nodes", f"a cluster has one or three control planes, not {counts['control_plane']}"
+        )
+
+
+@dataclass(frozen=True)
+class Binding:
+    """Everything that an apply is held to. `inputs` stands in as an HMAC: what was asked for may be secret."""
+
+    environment_id: str
+    stage: str
+    runtime_type: str
+    kind: str
+    undoes: str | None
+    nodes: Sequence[Mapping[str, str]]
+    runtime_version: str | None
+    profile: str | None
+    inputs: str
+    bundle_digest: str | None
+    fingerprints: Mapping[str, str]
+
+    def digest(self) -> str:
+        """Return the SHA-256 over all of it, as `sha256:...`."""
+        return digest(asdict(self))
+
+
+def steps_done(steps: Iterable[tuple[str, str, str]]) -> dict[str, list[str]]:
+    """Return for each host the steps that need not be done again, in order, from (host, step, status)."""
+    done: dict[str, list[str]] = {}
+    for host, step, status in steps:
+        if status in STEP_DONE:
+            done.setdefault(host, []).append(step)
+    return done
+
+
+def find_cluster(results: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what an install told of the cluster that it made, from the documents `<host>.cluster`; None for none."""
+    return next(
+        (
+            document
+            for name, document in sorted(results.items())
+            if name.endswith(".cluster") and isinstance(document, Mapping)
+        ),
+        None,
+    )

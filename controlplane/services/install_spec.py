@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The environment spec: the one document in which a playbook is told what to install where."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from controlplane.domain.errors import Problem
+from controlplane.domain.install import steps_done
+from controlplane.services.core import Core
+from controlplane.store.tables import Environment, EnvironmentNode, Host, InstallStep, InstallTask
+
+API = "tidegate.environment/v1"
+
+
+def requested(core: Core, task: InstallTask) -> dict[str, Any]:
+    """Return what was asked for: `runtime_version`, `profile`, `inputs`."""
+    found: dict[str, Any] = json.loads(core.vault.decrypt(task.request_cipher))
+    return found
+
+
+def of_preview(core: Core, session: Session, task: InstallTask) -> dict[str, Any]:
+    """Return what a preview is made from."""
+    asked = requested(core, task)
+    return {
+        **of_environment(core, session, session.get_one(Environment, task.environment_id), task.nodes),
+        **{name: asked[name] for name in ("runtime_version", "profile") if asked.get(name)},
+        "inputs": asked.get("inputs") or {},
+        "task_id": task.id,
+        "holder": f"tidegate task {task.id}",
+    }
+
+
+def of_run(core: Core, session: Session, task: InstallTask, fencing_token: int) -> dict[str, Any]:
+    """Return what an install or a rollback works from: held to what its preview saw, going on where it stopped."""
+    steps = session.scalars(
+        select(InstallStep).where(InstallStep.task_id == task.id).order_by(InstallStep.position)
+    )
+    binding = (task.preview or {}).get("binding") or {}
+    return {
+        **of_preview(core, session, task),
+        "fencing_token": fencing_token,
+        "resume": steps_done((row.host, row.step, row.status) for row in steps),
+        "expect": {"bundle_digest": task.bundle_digest, "fingerprints": binding.get("fingerprints", {})},
+    }
+
+
+def of_environment(
+    core: Core, session: Session, environment: Environment, nodes: Sequence[Mapping[str, str]]
+) -> dict[str, Any]:
+    """Return what every playbook of an environment is told."""
+    return {
+        "api": API,
+        "environment_id": environment.id,
+        "name": environment.name,
+        "runtime_type": environment.runtime_type,
+        "bundle_dir": str(core.settings.bundle_dir),
+        "bundle_trusted_keys": list(core.settings.bundle_trusted_keys),
+        "nodes": [
+            {
+                "host": node["name"],
+                "role": node["role"],
+                "address": session.get_one(Host, node["host_id"]).address,
+            }
+            for node in nodes
+        ],
+    }
+
+
+def require_nodes(environment: Environment, nodes: Sequence[Mapping[str, str]]) -> None:
+    """Let pass an environment that has a host at all. Raises Problem `insufficient_nodes`."""
+    if not nodes:
+        raise Problem("insufficient_nodes", f"environment {environment.name} has no node")
+
+
+def nodes_of(session: Session, environment_id: str) -> list[dict[str, str]]:
+    """Return an environment's nodes as a task binds them: `[{host_id, name, role}]`, by name."""
+    rows = session.execute(
+        select(EnvironmentNode.host_id, Host.name, EnvironmentNode.role)
+        .join(Host, Host.id == EnvironmentNode.host_id)
+        .where(EnvironmentNode.environment_id == environment_id)
+        .order_by(Host.name)
+    )
+    return [{"host_id": row.host_id, "name": row.name, "role": row.role} for row in rows]
