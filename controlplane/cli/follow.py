@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Following a release's events over breaks of the connection: each event once, in order, to its end."""
+"""Following the events of a release or an install over breaks of the connection: each once, in order, to the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LONGEST_PAUSE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Told:
-    """One message of the stream: an event, or (`is_end`) the release's last state."""
+    """One message of the stream: an event, or (`is_end`) the last state of what was followed."""
 
     document: dict[str, Any]
     is_end: bool = False
@@ -44,10 +44,15 @@ def messages(lines: Iterator[str]) -> Iterator[tuple[str, str]]:
 
 
 def release_events(client: Client, release_id: str, patience_seconds: float = 120.0) -> Iterator[Told]:
-    """Yield a release's events from its beginning until it has ended.
+    """Yield a release's events from its beginning until it has ended; see `all_events`."""
+    return all_events(client, f"/deploy/releases/{release_id}/timeline/stream", patience_seconds)
+
+
+def all_events(client: Client, path: str, patience_seconds: float = 120.0) -> Iterator[Told]:
+    """Yield the events of a stream from its beginning until it has ended.
 
     Raises:
-        ApiProblem: the release may not be read (any more).
+        ApiProblem: it may not be read (any more).
         Unreachable: there was no connection for `patience_seconds` in one go.
     """
     seen = 0
@@ -55,7 +60,7 @@ def release_events(client: Client, release_id: str, patience_seconds: float = 12
     broken_since: float | None = None
     while True:
         try:
-            stream = client.stream(f"/deploy/releases/{release_id}/timeline/stream", seen, SILENCE_SECONDS)
+            stream = client.stream(path, seen, SILENCE_SECONDS)
             for name, data in messages(stream):
                 pause, broken_since = FIRST_PAUSE_SECONDS, None
                 document = json.loads(data)

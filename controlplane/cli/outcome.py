@@ -10,10 +10,10 @@ class Outcome(IntEnum):
     """An exit code. The numbers never change; scripts rely on them."""
 
     OK = 0
-    """It was done; for a release: it is applied, or was rolled back as asked."""
+    """It was done; for a release: it is applied, or was rolled back as asked; for an install: it succeeded."""
     RELEASE_FAILED = 1
-    """The release ended otherwise: failed, rejected, expired, cancelled. Also: the event chain is broken, or a
-    target has drifted."""
+    """The release or install ended otherwise: failed, rejected, expired, cancelled. Also: the event chain is
+    broken, a target has drifted, or an environment is not healthy."""
     USAGE = 2
     """The command, or the request it made, is not valid; the fields are named."""
     REFUSED = 3
@@ -23,7 +23,7 @@ class Outcome(IntEnum):
     CONNECTION = 5
     """The server does not answer."""
     WAITING = 6
-    """The release waits for an approval."""
+    """The release or install waits for an approval."""
     CONFLICT = 7
     """It conflicts with what is there: the preview is old or used, the state is another, the ticket is decided."""
     BLOCKED = 8
@@ -48,8 +48,8 @@ def of_problem(status: int) -> Outcome:
 
 
 def of_state(lifecycle_state: str) -> Outcome | None:
-    """Return the exit code of a release that ended in a state; None while it has not ended."""
-    if lifecycle_state in ("applied", "rollback"):
+    """Return the exit code of a release, or an install, that ended in a state; None while it has not ended."""
+    if lifecycle_state in ("applied", "rollback", "succeeded", "rolled_back"):
         return Outcome.OK
     if lifecycle_state in ("failed", "rejected", "expired", "cancelled"):
         return Outcome.RELEASE_FAILED

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How the events of a release are shown while they come: a live view in a terminal, else a line each."""
+"""How events of a release or an install are shown while they come: a live view in a terminal, else a line each."""
 
 from __future__ import annotations
 
@@ -113,18 +113,20 @@ class LiveLines:
         assert self._live is not None
         detail = event.get("detail") or {}
         step = (safe_text.line(detail.get("host", ""), 80), safe_text.line(detail.get("step", ""), 80))
-        if event["action"] == "release.step_started":
+        # What happens is called alike for releases and installs, but for what it happens to.
+        action = safe_text.line(event["action"], 80).partition(".")[2].removeprefix("install_")
+        if action == "step_started":
             self._under_way[step] = time.monotonic()
             return
-        if event["action"] == "release.step_progress":
+        if action == "step_progress":
             what = (step[0], safe_text.line(detail.get("object", ""), 80))
             self._waited_for[what] = safe_text.line(detail.get("progress", ""), 80)
             return
-        if event["action"] in ("release.step_succeeded", "release.step_failed"):
+        if action in ("step_succeeded", "step_failed"):
             self._under_way.pop(step, None)
             self._waited_for = {what: said for what, said in self._waited_for.items() if what[0] != step[0]}
         else:
-            self._state = safe_text.line(event["action"].removeprefix("release."), 80)
+            self._state = action
         self._live.console.print(line(event))
 
 

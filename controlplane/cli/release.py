@@ -225,7 +225,7 @@ def logs(session: Session, release_id: str) -> None:
                 click.echo(json.dumps(item))
         else:
             for item in page["items"]:
-                click.echo(safe_text.block(item.get("text", "")).rstrip())
+                click.echo(safe_text.block(item.get("stdout", "")).rstrip())
         if page["next"] is None:
             return
         after = page["next"]

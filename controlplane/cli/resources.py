@@ -82,9 +82,16 @@ ENVIRONMENTS = Resource(
             can_change=False,
         ),
         Field("runtime_type", "choice", choices=("compose", "k8s"), option="--runtime", can_change=False),
+        Field(
+            "mode",
+            "choice",
+            choices=("external_managed", "platform_managed"),
+            can_change=False,
+            purpose="Whether Tidegate installs it.",
+        ),
         Field("host_ids", "refs", refers_to="/hosts", option="--host", purpose="May be given again."),
     ),
-    ("id", "name", "stage", "runtime_type", "status"),
+    ("id", "name", "stage", "runtime_type", "mode", "status"),
     filters=(IN_PROJECT,),
 )
 REGISTRIES = Resource(
@@ -112,5 +119,4 @@ team = _group(TEAMS, "Teams of projects.")
 user = _group(USERS, "Users.")
 token = _group(TOKENS, "API tokens; a new one is shown once.")
 binding = _group(BINDINGS, "Who holds which role where.")
-environment = _group(ENVIRONMENTS, "Environments and their stage.")
 registry = _group(REGISTRIES, "Registry credentials of a project.")

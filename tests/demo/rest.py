@@ -25,6 +25,7 @@ class Person:
     """Asks with a token of their own."""
 
     def __init__(self, url: str, name: str, token: str) -> None:
+        self.url = url
         self.name = name
         self.token = token
         self._http = httpx.Client(

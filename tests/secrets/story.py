@@ -72,6 +72,7 @@ class Story:
         self.releases["cancelled"] = self._cancelled(service, target)
         self._look_for_drift(service, target)
         self._without_image(target)
+        self._preview_an_install()
         self._log_in_by_password(target)
         self._be_refused(service, target)
 
@@ -155,6 +156,16 @@ class Story:
         service = self._site.service()
         service.add("1", f"services: {{web: {{image: '{NO_REGISTRY}/none:1'}}}}", variable_schema={})
         self.checks += service.preview(target, "1")["preview"]["checks"]
+
+    def _preview_an_install(self) -> None:
+        """The host is logged in to for it, and what is asked for may be a secret, too."""
+        (host,) = (one for one in self._admin.get("/hosts")["items"] if one["name"] == self._its.host.name)
+        named = {"project_id": self._site.project_id, "name": "installed", "stage": "development"}
+        nodes = {"mode": "platform_managed", "host_ids": [host["id"]]}
+        where = self._admin.post("/environments", {**named, **nodes})["id"]
+        asked = {"inputs": {"registry_password": self._plant("an input of an install")}}
+        preview = self._admin.post(f"/environments/{where}/install/preview", asked)
+        assert preview["status"] == "preview_failed", "there is no bundle in this installation"
 
     def _log_in_by_password(self, target: str) -> None:
         """Hosts and people may have passwords: right ones and, here, one that is wrong."""

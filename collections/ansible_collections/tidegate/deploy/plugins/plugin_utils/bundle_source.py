@@ -39,8 +39,8 @@ def wanted(given: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         raise ReleaseError(
             "bundle_index_missing", "bundle_dir: no bundle is named", "Name the bundle's folder."
         )
-    if bool(asked["runtime_type"]) != bool(asked["runtime_version"]):
-        raise ReleaseError("validation_error", "runtime_type and runtime_version go together")
+    if asked["runtime_version"] and not asked["runtime_type"]:
+        raise ReleaseError("validation_error", "runtime_version: of which runtime_type?")
     return {**asked, "result_dir": spec.get("result_dir")}
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
@@ -41,9 +42,19 @@ def read(content: bytes) -> Tuple[Optional[Dict[str, Any]], List[Fault]]:
     return (None, faults) if faults else (document, _references(document))
 
 
-def version(index: Dict[str, Any], runtime: str, wanted: str) -> Tuple[Optional[Dict[str, Any]], List[Fault]]:
-    """The entry of a runtime's version. A version that is not there, or is blocked, is a fault."""
+def version(
+    index: Dict[str, Any], runtime: str, wanted: Optional[str]
+) -> Tuple[Optional[Dict[str, Any]], List[Fault]]:
+    """The entry of a runtime's version, of the newest supported one where none is named.
+
+    A version that is not there, or is blocked, is a fault.
+    """
     known = (index["runtimes"].get(runtime) or {}).get("versions", [])
+    if not wanted:
+        usable = [one for one in known if one["status"] != "blocked"]
+        if usable:
+            return max(usable, key=lambda one: (one["status"] == "supported", _order(one["version"]))), []
+        return None, [Fault("artifact_version_unsupported", INDEX, f"the bundle has no {runtime}")]
     named = ", ".join(one["version"] for one in known if one["status"] != "blocked") or "none"
     for one in known:
         if one["version"] == wanted and one["status"] != "blocked":
@@ -53,6 +64,11 @@ def version(index: Dict[str, Any], runtime: str, wanted: str) -> Tuple[Optional[
     return None, [
         Fault("artifact_version_unsupported", INDEX, f"{runtime} {wanted} {why}; it has: {named}"),
     ]
+
+
+def _order(text: str) -> List[Tuple[bool, int, str]]:
+    """What sorts versions as people do: 1.10 after 1.9."""
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"[.+-]", text)]
 
 
 def hooks(index: Dict[str, Any]) -> Dict[str, str]:

@@ -34,14 +34,14 @@ class Inspection:
 def inspect(
     folder: str,
     trusted: Sequence[bytes] = (),
-    runtime: Optional[Tuple[str, str]] = None,
+    runtime: Optional[Tuple[str, Optional[str]]] = None,
     with_artifacts: bool = True,
     said: Optional[Callable[[int], None]] = None,
 ) -> Inspection:
     """Look at a whole bundle.
 
     With `trusted` keys one of them must have signed it. `runtime` is (name, version) that it must be able to
-    install, with all artifacts of it. Without `with_artifacts` artifacts may be missing, as they are in version
+    install, with all artifacts of it; without a version, the newest supported one. Without `with_artifacts` artifacts may be missing, as they are in version
     control.
     """
     result = Inspection(folder)
