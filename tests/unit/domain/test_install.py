@@ -18,7 +18,7 @@ def test_every_state_has_its_row_and_its_words() -> None:
     assert len(words) == len(set(words))
 
 
-@pytest.mark.parametrize(("origin", "goal"), itertools.product(TaskState, TaskState))
+@pytest.mark.parametrize(("origin", "goal"), list(itertools.product(TaskState, TaskState)))
 def test_only_what_the_table_names_passes(origin: TaskState, goal: TaskState) -> None:
     if goal in TRANSITIONS[origin]:
         install.check_transition(origin, goal)
