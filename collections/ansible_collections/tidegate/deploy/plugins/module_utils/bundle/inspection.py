@@ -41,8 +41,8 @@ def inspect(
     """Look at a whole bundle.
 
     With `trusted` keys one of them must have signed it. `runtime` is (name, version) that it must be able to
-    install, with all artifacts of it; without a version, the newest supported one. Without `with_artifacts` artifacts may be missing, as they are in version
-    control.
+    install, with all artifacts of it; without a version, the newest supported one. Without `with_artifacts`
+    artifacts may be missing, as they are in version control.
     """
     result = Inspection(folder)
     if not os.path.isdir(folder):

@@ -32,8 +32,8 @@ def apply(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[st
             _load(image["path"], reference)
     if promise_only and todo.changes:
         return {"changes": todo.changes, "detail": {}}
-    version = _require_version()
-    _try(reference)
+    version = require_version()
+    try_container(reference)
     return {"changes": todo.changes, "detail": {"compose_version": version, "test_image": reference}}
 
 
@@ -48,7 +48,8 @@ def _version() -> str:
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
-def _require_version() -> str:
+def require_version() -> str:
+    """The version of Compose. Raises ReleaseError where it is too old, or not there."""
     version = _version()
     match = re.match(r"v?(\d+)\.(\d+)", version)
     if not match or (int(match[1]), int(match[2])) < _OLDEST:
@@ -66,8 +67,8 @@ def _load(path: str, reference: str) -> None:
         raise ReleaseError("preflight_failed", f"{reference} cannot be loaded: {done.stderr.strip()[-500:]}")
 
 
-def _try(reference: str) -> None:
-    """Run a container of the image, and stop it. Nothing of it stays."""
+def try_container(reference: str) -> None:
+    """Run a container of the image, and stop it. Nothing of it stays. Raises ReleaseError where it does not."""
     run("docker", "rm", "--force", _CONTAINER)
     try:
         done = run("docker", "run", "--detach", "--name", _CONTAINER, "--network", "none", reference)
