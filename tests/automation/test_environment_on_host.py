@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,12 @@ class Environments:
             "holder": "tidegate task tsk_1", "fencing_token": 1,
         }  # fmt: skip
 
-    def run(self, verb: str, check: bool = True, **more: Any) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, verb: str, check: bool = True, options: Sequence[str] = (), **more: Any
+    ) -> subprocess.CompletedProcess[str]:
         (self.folder / "spec.json").write_text(json.dumps({**self.spec, **more}))
         variables = {"environment_spec_file": str(self.folder / "spec.json")}
-        return self._rig.play(f"environment_{verb}.yml", variables, check=check)
+        return self._rig.play(f"environment_{verb}.yml", variables, check=check, options=options)
 
     def result(self, host: LabHost, verb: str) -> dict[str, Any]:
         return dict(json.loads((self.folder / f"{host.name}.{verb}.json").read_text()))
@@ -94,7 +96,8 @@ def test_a_bare_host_becomes_a_compose_host_and_is_bare_again(
     environments.run("preflight")
     told = environments.result(bare, "preflight")
     assert [one for one in told["checks"] if one["level"] == "blocking"] == []
-    assert {one["step"]: one["action"] for one in told["plan"]} == dict.fromkeys(STEPS, "run")
+    hook = {"compose_verify": "run"}
+    assert {one["step"]: one["action"] for one in told["plan"]} == {**dict.fromkeys(STEPS, "run"), **hook}
     assert (told["facts"]["arch"], told["facts"]["clock_skew_s"]) == ("amd64", 0)
     assert moved(bare, before) == {}
     assert bare.exec(["ls", "-A", "/var/lib/tidegate"]).stdout == state
@@ -111,6 +114,7 @@ def test_a_bare_host_becomes_a_compose_host_and_is_bare_again(
     assert promised.returncode == 0, promised.stdout + promised.stderr
     assert environments.statuses(bare, "install") == {
         "bundle_delivery": "succeeded", "container_runtime": "succeeded", "compose_environment": "succeeded",
+        "compose_verify": "unchanged",
     }  # fmt: skip
     assert bare.run(["docker", "version", "--format", "{{.Server.Version}}"], user="root").stdout.startswith(
         "20.10"
@@ -122,7 +126,7 @@ def test_a_bare_host_becomes_a_compose_host_and_is_bare_again(
 
     environments.run("preflight")
     known = environments.result(bare, "preflight")
-    assert {one["step"]: one["action"] for one in known["plan"]} == dict.fromkeys(STEPS, "done")
+    assert {one["step"]: one["action"] for one in known["plan"]} == {**dict.fromkeys(STEPS, "done"), **hook}
     assert known["fingerprint"] != told["fingerprint"]
     again = environments.run("install")
     assert "changed=0" in again.stdout, again.stdout

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,15 +65,20 @@ class Rig:
         return {file.stem: json.loads(file.read_text()) for file in kept.glob("*.json")}
 
     def play(
-        self, playbook: Path | str, extra: dict[str, Any] | None = None, check: bool = True
+        self,
+        playbook: Path | str,
+        extra: dict[str, Any] | None = None,
+        check: bool = True,
+        options: Sequence[str] = (),
     ) -> subprocess.CompletedProcess[str]:
-        """Run a playbook (a path, or a name below playbooks/) with extra variables."""
+        """Run a playbook (a path, or a name below playbooks/) with extra variables, and options of Ansible's."""
         path = playbook if isinstance(playbook, Path) else ROOT / "playbooks" / playbook
         argv = [
             str(Path(sys.executable).with_name("ansible-playbook")),
             "-i",
             str(self._inventory),
             str(path),
+            *options,
         ]
         if extra is not None:
             given = self._folder / "extra.json"

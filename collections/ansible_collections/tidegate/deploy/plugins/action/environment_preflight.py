@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
+from ansible_collections.tidegate.deploy.plugins.module_utils.environment import step_plan
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 from ansible_collections.tidegate.deploy.plugins.plugin_utils import runtime_files
@@ -33,13 +34,16 @@ class ActionModule(EnvironmentAction):
     def _work(self) -> dict[str, Any]:
         bundle, inputs = self._task.args["bundle"], self._inputs()
         index, runtime = bundle["index"], self._spec.get("runtime_type")
-        roles = {"all", str(self._vars.get("tidegate_role") or "compose_manager")}
+        step_plan.require_nodes(runtime, self._spec.get("nodes") or [])
+        roles = step_plan.roles(self._spec, self._host, self._vars.get("tidegate_role"))
+        self._steps = step_plan.steps(index, runtime, roles)
         artifacts, files = bundle["delivered"]["artifacts"], bundle["files"]
         paths = [one["path"] for one in artifacts.values()] + bundle["delivered"]["hooks"]
         return {
             "wanted": [{"sha256": files[path]["sha256"], "size": files[path]["stamp"][0]} for path in paths],
-            "checks": [one for one in index["checks"] if _is_meant(one, runtime, roles)],
-            "steps": [one["name"] for one in index["steps"] if _is_meant(one, runtime, roles)],
+            "checks": [one for one in index["checks"] if step_plan.is_meant(one, runtime, roles)],
+            "steps": [one["name"] for one in self._steps],
+            "hooks": [one["name"] for one in self._steps if "hook" in one],
             "inputs": inputs,
             "platforms": index["platforms"],
             "work": {**runtime_files.of(bundle, inputs), "artifacts": artifacts, "inputs": inputs},
@@ -61,6 +65,7 @@ class ActionModule(EnvironmentAction):
     def _done(self, answer: dict[str, Any], started: float) -> dict[str, Any]:
         told = {"schema": "tidegate.preflight/v1", "host": self._host, **answer["found"]}
         told["checks"] = [{**one, "host": self._host} for one in told["checks"]]
+        told["inputs"] = [one.shown() for one in step_plan.inputs(self._index(), self._spec)]
         told["steps"] = [step_record.step("preflight", "unchanged", started)]
         self._write(told)
         if self._task.args.get("required"):
@@ -93,10 +98,3 @@ class ActionModule(EnvironmentAction):
                 path, "w", opener=lambda name, flags: os.open(name, flags, 0o600), encoding="utf-8"
             ) as out:
                 json.dump(told, out)
-
-
-def _is_meant(entry: dict[str, Any], runtime: Any, roles: set[str]) -> bool:
-    runtimes = entry.get("runtime")
-    return (not runtimes or not runtime or runtime in runtimes) and bool(
-        set(entry.get("runs_on", ["all"])) & roles
-    )

@@ -60,7 +60,7 @@ def main() -> None:
             "environment_spec_file": {"type": "path"},
             "bundle": {"type": "dict"},
             "required": {"type": "bool", "default": False},
-            "payload": {"type": "str", "required": True},
+            "payload": {"type": "str", "required": True, "no_log": True},
         },
         supports_check_mode=True,
     )

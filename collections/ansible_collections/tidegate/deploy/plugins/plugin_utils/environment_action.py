@@ -13,17 +13,35 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible_collections.tidegate.deploy.plugins.module_utils.environment import step_plan
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
 _FOLDER = re.compile(r"/[A-Za-z0-9._/-]+\Z")
 BY_HAND = "a playbook run by hand"
+LONGEST_PAUSE_SECONDS = 15
+# To try again would end in the same way: what was asked for is wrong, or somebody else's word stands against it.
+FINAL = frozenset(
+    [
+        "validation_error",
+        "preview_stale",
+        "resource_locked",
+        "conflict",
+        "artifact_missing",
+        "artifact_checksum_mismatch",
+        "artifact_version_unsupported",
+        "hook_missing",
+        "insufficient_nodes",
+        "storage_full",
+    ]
+)
 
 
 class EnvironmentAction(ActionBase):
-    """`STEP` is the step's name and the module's; `_work` makes what the host is told."""
+    """`STEP` is the step's name and, without a `MODULE`, the module's; `_work` makes what the host is told."""
 
     STEP = ""
+    MODULE = ""
     LAST = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -32,10 +50,11 @@ class EnvironmentAction(ActionBase):
         self._host = str(self._vars.get("inventory_hostname", ""))
         self._verb = str(self._task.args.get("verb") or "apply")
         self._spec: dict[str, Any] = {}
+        self._attempt = 1
         started = time.time()
         try:
             self._spec = self._load()
-            return self._done(self._ask(self._work()), started)
+            return self._done(self._tried(self._work()), started)
         except ReleaseError as error:
             return self._failed(error, started)
         except AnsibleConnectionFailure as error:
@@ -47,10 +66,14 @@ class EnvironmentAction(ActionBase):
     def _work(self) -> dict[str, Any]:
         raise NotImplementedError
 
+    def _index(self) -> dict[str, Any]:
+        """The bundle's index, where the task was given the bundle."""
+        found: dict[str, Any] = (self._task.args.get("bundle") or {}).get("index") or {"steps": []}
+        return found
+
     def _inputs(self) -> dict[str, Any]:
-        """The resolved inputs: the document's, over the platform's defaults in the index. Raises ReleaseError."""
-        bundle = self._task.args.get("bundle") or {}
-        inputs = {**((bundle.get("index") or {}).get("defaults") or {}), **(self._spec.get("inputs") or {})}
+        """The inputs: the document's over the profile's over the platform's defaults. Raises ReleaseError."""
+        inputs = {one.name: one.value for one in step_plan.inputs(self._index(), self._spec)}
         inputs.setdefault("docker_existing", "refuse")
         inputs.setdefault("docker_data_root", "/var/lib/docker")
         for name in ("docker_log_max_size_mb", "docker_log_max_files"):
@@ -76,16 +99,32 @@ class EnvironmentAction(ActionBase):
             raise ReleaseError("validation_error", "the environment spec is no mapping")
         return given
 
+    def _tried(self, work: dict[str, Any]) -> dict[str, Any]:
+        """Ask the host, again where that can help, as often as the index lets."""
+        retries = step_plan.limits(self._index(), self.STEP).retries
+        for pause in (min(2**number, LONGEST_PAUSE_SECONDS) for number in range(retries)):
+            try:
+                return self._ask(work)
+            except (ReleaseError, AnsibleConnectionFailure) as error:
+                if isinstance(error, ReleaseError) and error.error_key in FINAL:
+                    raise
+                time.sleep(pause)
+                self._attempt += 1
+                self._connection.reset()
+        return self._ask(work)
+
     def _ask(self, work: dict[str, Any]) -> dict[str, Any]:
         payload = {
+            "step": self.STEP,
+            "timeout": self._timeout(),
             "verb": self._verb,
             "work": work,
             "holder": str(self._spec.get("holder") or BY_HAND),
             "token": self._spec.get("fencing_token"),
-            "last": self.LAST if self._verb == "apply" else not self.LAST,
+            "last": self._ends(),
         }
         answer = self._execute_module(
-            module_name=f"tidegate.deploy.{self.STEP}",
+            module_name=f"tidegate.deploy.{self.MODULE or self.STEP}",
             module_args={"payload": json.dumps(payload)},
             task_vars=self._vars,
         )
@@ -106,7 +145,7 @@ class EnvironmentAction(ActionBase):
             **{name: outcome[name] for name in ("changes", "undone", "left") if name in outcome},
         }
         status = "succeeded" if answer["changed"] else "unchanged"
-        step = step_record.step(self.STEP, status, started, **detail)
+        step = self._step(status, started, **detail)
         told = step_record.done(self._host, bool(answer["changed"]), [*self._before(), step])
         told["changed"] = any(one["status"] == "succeeded" for one in told["steps"])
         self._keep(told)
@@ -114,12 +153,24 @@ class EnvironmentAction(ActionBase):
 
     def _failed(self, error: ReleaseError, started: float) -> dict[str, Any]:
         told = {"error_key": error.error_key, "remediation": error.hint, **error.detail}
-        step = step_record.step(self.STEP, "failed", started, str(error), **told)
+        step = self._step("failed", started, str(error), **told)
         result = step_record.failure(
             self._host, error.error_key, str(error), error.hint, [*self._before(), step]
         )
         self._keep(result)
         return {"failed": True, "changed": result["changed"], "msg": str(error), "tidegate": result}
+
+    def _timeout(self) -> int:
+        """Seconds that the step may take on its host."""
+        return step_plan.limits(self._index(), self.STEP).timeout
+
+    def _ends(self) -> bool:
+        """Whether the host's claim ends with this step."""
+        return self.LAST if self._verb == "apply" else not self.LAST
+
+    def _step(self, status: str, started: float, output: str = "", **detail: Any) -> dict[str, Any]:
+        record = step_record.step(self.STEP, status, started, output, **detail)
+        return {**record, "attempt": self._attempt} if self._attempt > 1 else record
 
     def _before(self) -> list[dict[str, Any]]:
         return list(self._task.args.get("steps") or [])

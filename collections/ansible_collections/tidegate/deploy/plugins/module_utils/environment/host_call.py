@@ -10,22 +10,25 @@ from typing import Any, Callable, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ..release.errors import ReleaseError
-from . import host_lock
+from . import host_lock, time_limit
 from .journal import Journal
 
 Work = Callable[[Dict[str, Any], Journal, bool], Dict[str, Any]]
 
 
 def answer(apply: Work, rollback: Callable[[Journal], Dict[str, Any]]) -> None:
-    """Run as a module: `payload` tells `verb` (apply or rollback), `work`, `holder`, `token`."""
+    """Run as a module: `payload` tells `verb` (apply or rollback), `work`, `holder`, `token`, `step`, and
+    `timeout` in seconds."""
     module = AnsibleModule(
         {
             "environment_spec_file": {"type": "path"},
             "artifacts": {"type": "dict"},
+            "hooks": {"type": "dict"},
             "bundle": {"type": "dict"},
             "verb": {"type": "str", "choices": ["apply", "rollback"], "default": "apply"},
             "steps": {"type": "list", "elements": "dict", "default": []},
-            "payload": {"type": "str", "required": True},
+            # Modules tell the host's log what they were called with; inputs may be secret.
+            "payload": {"type": "str", "required": True, "no_log": True},
         },
         supports_check_mode=True,
     )
@@ -35,10 +38,11 @@ def answer(apply: Work, rollback: Callable[[Journal], Dict[str, Any]]) -> None:
             told = apply(given["work"], Journal(), True) if given["verb"] == "apply" else {"undone": ["all"]}
             module.exit_json(changed=bool(told.get("changes") or told.get("undone")), outcome=told)
         with host_lock.held(given["holder"], given["token"]):
-            if given["verb"] == "apply":
-                told = apply(given["work"], Journal(), False)
-            else:
-                told = rollback(Journal())
+            with time_limit.within(given.get("timeout") or 0, given.get("step") or "the step"):
+                if given["verb"] == "apply":
+                    told = apply(given["work"], Journal(), False)
+                else:
+                    told = rollback(Journal())
         if given.get("last"):
             host_lock.release(given["holder"])
         module.exit_json(changed=bool(told.get("changes") or told.get("undone")), outcome=told)

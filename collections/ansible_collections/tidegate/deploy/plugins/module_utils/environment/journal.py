@@ -12,6 +12,8 @@ import subprocess
 from typing import Any, Dict, List, Tuple
 
 from ..host import state_folder
+from ..release.errors import ReleaseError
+from . import hook
 
 _SYSTEMD = "/etc/systemd/system"
 # A folder is removed only below these.
@@ -167,6 +169,15 @@ def _undo_image(entry: Dict[str, Any]) -> str:
     return "" if done.returncode == 0 or "No such image" in done.stderr else done.stderr.strip()[-200:]
 
 
+def _undo_hook(entry: Dict[str, Any]) -> str:
+    try:
+        ran = hook.run(entry["name"], entry["sha256"], entry["context"], entry["timeout"])
+        hook.outcome(ran, [])
+    except ReleaseError as error:
+        return str(error)
+    return ""
+
+
 def _undo_data(entry: Dict[str, Any]) -> str:
     if not os.path.isdir(entry["name"]) or not os.listdir(entry["name"]):
         return ""
@@ -183,4 +194,5 @@ _UNDO = {
     "made": _undo_made,
     "image": _undo_image,
     "data": _undo_data,
+    "hook": _undo_hook,
 }

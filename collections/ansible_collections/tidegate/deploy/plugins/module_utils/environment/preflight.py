@@ -37,6 +37,8 @@ def look(given: Dict[str, Any]) -> Dict[str, Any]:
     plan = [_delivery(found)]
     journal = Journal()
     for name in given["steps"]:
+        if name in given.get("hooks", ()):
+            plan.append({"step": name, "action": "run", "detail": "a hook of the bundle"})
         if name not in _APPLIES:
             continue
         try:
