@@ -21,14 +21,18 @@ bundle_trusted_keys = ["{key}"]
 """
 
 
+def settings() -> str:
+    """What a server is told that installs from the lab's bundle."""
+    return SETTINGS.format(bundle=lab_bundle.make(), key=lab_bundle.public_key())
+
+
 @pytest.fixture(scope="package")
 def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A served Tidegate on SQLite that trusts who signed the lab's bundle."""
     home = tmp_path_factory.mktemp("installs") / "home"
     address = free_address()
     admin = Person(f"http://{address}", "admin", server.initialise(home))
-    text = SETTINGS.format(bundle=lab_bundle.make(), key=lab_bundle.public_key())
-    (home / "tidegate.toml").write_text(text)
+    (home / "tidegate.toml").write_text(settings())
     process = server.start(home, address)
     try:
         yield Site(admin, admin.post("/projects", {"name": "installs"})["id"], lab, home=home)

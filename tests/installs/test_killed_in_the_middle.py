@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The control plane is killed while it installs: the task is taken up, by one installer, and nothing is left over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.site import Site
+from tests.demo import server
+from tests.demo.rest import Person
+from tests.demo.test_walk import free_address
+from tests.installs.conftest import settings
+from tests.installs.environment import Environment, statuses
+from tests.lab import Lab, LabHost
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("lab-bundle"),
+    pytest.mark.timeout(900),
+]
+
+
+class Killable:
+    """A served Tidegate of this test's own, which dies and comes back."""
+
+    def __init__(self, home: Path) -> None:
+        self.home, self.address = home, free_address()
+        token = server.initialise(home)
+        (home / "tidegate.toml").write_text(settings() + "lease_seconds = 4\nheartbeat_seconds = 1\n")
+        self._process = server.start(home, self.address)
+        self.admin = Person(f"http://{self.address}", "admin", token)
+
+    def die(self) -> None:
+        """End at once, as by a power cut; its workers end with it."""
+        self._process.kill()
+        self._process.wait()
+
+    def come_back(self) -> None:
+        """Start again on what is on the disk."""
+        self._process = server.start(self.home, self.address)
+
+    def stop(self) -> None:
+        server.stop(self._process.pid)
+
+
+@pytest.fixture
+def killable(tmp_path: Path) -> Iterator[Killable]:
+    made = Killable(tmp_path / "home")
+    yield made
+    made.stop()
+
+
+@pytest.mark.parametrize("step", ["bundle_delivery", "container_runtime"])
+def test_a_task_is_taken_up_where_it_was(
+    lab: Lab, killable: Killable, bare: Callable[[str], LabHost], step: str
+) -> None:
+    host = bare(f"kill-{step[:6]}")
+    site = Site(killable.admin, killable.admin.post("/projects", {"name": "killed"})["id"], lab)
+    environment = Environment.make(site, host)
+    started = environment.apply(environment.preview())
+    environment.when(started["task_id"], lambda task: statuses(task, host).get(step) == "running")
+    killable.die()
+    killable.come_back()
+    done = environment.ended(started["task_id"])
+    assert done["state"] == "succeeded", done["diagnostics_json"]
+    assert "resumed" in environment.told(done)
+    assert {step: word for step, word in statuses(done, host).items() if word == "failed"} == {}
+    assert environment.show()["status"] == "ready"
+    claim = host.exec(["cat", "/var/lib/tidegate/environment.lock"]).stdout
+    assert '"until": 0' in claim, "the host is free again"
