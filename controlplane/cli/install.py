@@ -17,7 +17,7 @@ from controlplane.cli.resource import find_id
 
 COLUMNS = ("task_id", "kind", "state", "status", "created_by_name", "created_at")
 STEP_COLUMNS = ("host", "step", "status", "attempt", "duration_ms", "error_key")
-SIGNS = {"run": ("+", "green"), "done": (" ", "dim"), "skip": ("-", "dim")}
+SIGNS = {"run": ("+", "green"), "done": (" ", "dim"), "undo": ("-", "red")}
 
 
 @click.group()

@@ -127,6 +127,11 @@ class InstallPreviewJob:
     ) -> events.NewEvent:
         now = self._core.clock.now()
         project = session.get_one(Project, task.project_id)
+        if task.kind == "rollback":
+            found = {
+                name: {**each, "plan": install.undo_plan(each.get("plan", []))}
+                for name, each in found.items()
+            }
         facts = ["deletes"] if task.kind == "rollback" else []
         action = "rollback" if task.kind == "rollback" else "install"
         asked, risk, reasons = policy.ask(self._core, project, task.stage, action, facts)
