@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from controlplane.domain import checks as blocks
 from controlplane.domain import install, preview, step
-from controlplane.domain.diagnostics import DOMAIN_OF_KEY, Findings
-from controlplane.domain.errors import ERRORS
+from controlplane.domain.diagnostics import Findings
 from controlplane.domain.identifier import new_id
 from controlplane.domain.permission import system_actor
 from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
@@ -98,24 +98,20 @@ class InstallPreviewJob:
             task = session.get_one(InstallTask, self._lease.resource_id, with_for_update=True)
             now = self._core.clock.now()
             jobs.finish(job, now, "failed", {"error_key": error_key})
-            told = self._conclude(session, task, {}, [_check(error_key, detail, None)])
+            told = self._conclude(session, task, {}, [blocks.blocking(error_key, detail, None)])
             events.append(session, self._actor, now, [told])
 
     def _checks(
         self, outcome: RunOutcome, found: Mapping[str, Any], reached: Mapping[str, tuple[str, str]]
     ) -> list[dict[str, Any]]:
         checks = [dict(check) for document in found.values() for check in document.get("checks", [])]
-        checks += [_check(key, said, host) for host, (key, said) in sorted(reached.items())]
-        for host, data in sorted(self._findings.failures.items()):
-            told = data.get("diagnostics")
-            summary = told.get("summary") if isinstance(told, Mapping) else None
-            said = data.get("msg") or summary or "the preview failed there"
-            key = str(data.get("error_key") or "internal_error")
-            checks.append(_check(key, str(said), host, data.get("hint")))
+        checks += blocks.of_findings(self._findings, reached)
         missing = set(self._hosts) - set(found) - {check.get("host") for check in checks}
         if not preview.blocking(checks) and (missing or outcome.status != "successful"):
             said = outcome.message or f"nothing came from {', '.join(sorted(missing)) or 'the hosts'}"
-            checks.append(_check("timeout" if outcome.status == "timeout" else "internal_error", said, None))
+            checks.append(
+                blocks.blocking("timeout" if outcome.status == "timeout" else "internal_error", said, None)
+            )
         return checks
 
     def _conclude(
@@ -196,15 +192,3 @@ class InstallPreviewJob:
             bundle_digest=self._bundle.get("digest"),
             fingerprints={name: str(each["fingerprint"]) for name, each in sorted(found.items())},
         )
-
-
-def _check(code: str, message: str, host: str | None, hint: str | None = None) -> dict[str, Any]:
-    known = ERRORS.get(code)
-    return {
-        "level": "blocking",
-        "code": code,
-        "message": message,
-        "hint": hint or (known.hint if known else ""),
-        "host": host,
-        "failure_domain": DOMAIN_OF_KEY.get(code, "internal"),
-    }
