@@ -9,6 +9,8 @@ READY  := $(VENV)/.locked
 # Tests run in this many processes; those on real hosts share one lab.
 JOBS   ?= $(shell nproc)
 TESTS  ?= tests
+# Those with a Molecule scenario.
+ROLES  ?= release_compose bundle_delivery container_runtime compose_environment
 
 .PHONY: help
 help: ## Show this list
@@ -43,9 +45,11 @@ test: venv packages ## Run every test, on real hosts too; says at the end what w
 	$(MAKE) --no-print-directory molecule
 
 .PHONY: molecule
-molecule: venv ## Run the role's Molecule scenario, with idempotence, on a host of a lab of its own
-	cd collections/ansible_collections/tidegate/deploy/roles/release_compose && \
-	  PATH="$(CURDIR)/$(VENV)/bin:$$PATH" molecule test
+molecule: venv ## Run each role's Molecule scenario, with idempotence, on a host of a lab of its own
+	set -e; for role in $(ROLES); do \
+	  (cd collections/ansible_collections/tidegate/deploy/roles/$$role && \
+	    PATH="$(CURDIR)/$(VENV)/bin:$$PATH" molecule test); \
+	done
 
 .PHONY: test-unit
 test-unit: venv ## Run the tests that need nothing but Python
