@@ -3,14 +3,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from controlplane.services.core import Core
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from controlplane.ports.artifacts import ArtifactStore
     from controlplane.ports.queue import Queue
     from controlplane.settings import Settings
+
+
+# Doors beside the API that could be taken out without a trace. Each is a package with `open_door(app)`, and
+# `SCHEDULED`: what is to be done about once a second.
+DOORS = ("controlplane.awx",)
+
+
+def open_doors(app: Flask) -> None:
+    """Let the application answer for each door."""
+    for door in _doors():
+        door.open_door(app)
+
+
+def scheduled() -> tuple[Callable[[Core], int], ...]:
+    """Return what the doors have to be done by time."""
+    return tuple(step for door in _doors() for step in door.SCHEDULED)
+
+
+def _doors() -> Iterator[Any]:
+    # By name, because a door stands above the API that it shares its bearers and problems with.
+    return (import_module(name) for name in DOORS)
 
 
 def build_core(settings: Settings) -> Core:

@@ -7,6 +7,7 @@ from importlib import metadata
 
 from flask import Flask
 
+from controlplane import bootstrap
 from controlplane.api import health, metrics, openapi, path_text, problem, request_id, request_log, routes
 from controlplane.api.blueprint import Api
 from controlplane.api.login_limit import LoginLimit
@@ -43,6 +44,7 @@ def create_app(core: Core) -> Flask:
     openapi.init_app(app, api, PREFIX)
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
+    bootstrap.open_doors(app)
     return app
 
 

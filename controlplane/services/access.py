@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, false, or_, select
@@ -96,6 +97,25 @@ def actor_of(session: Session, user_id: str) -> Actor | None:
     if user is None or user.is_disabled:
         return None
     return Actor(id=user.id, name=user.name, grants=_grants(session, user.id, None))
+
+
+def actor_behind(session: Session, user_id: str, token_id: str | None, now: datetime) -> Actor | None:
+    """Return who asked some time ago as an actor, as of now: with the grants and the scopes of the token, if one
+    was used. None where the user is gone or disabled, or the token revoked or expired.
+    """
+    actor = actor_of(session, user_id)
+    if actor is None or token_id is None:
+        return actor
+    token = session.get(Token, token_id)
+    if token is None or token.revoked_at or (token.expires_at and token.expires_at <= now):
+        return None
+    return replace(
+        actor,
+        source=token.source,
+        grants=_grants(session, user_id, token_id),
+        ceiling=frozenset(token.scopes) if token.scopes else None,
+        token_id=token_id,
+    )
 
 
 def require(

@@ -271,6 +271,9 @@ def write_logs(session: Session, lease: Lease, batch: Sequence[RunEvent]) -> Non
             "counter": event.counter,
             "kind": event.kind,
             "host": event.host,
+            "play": event.play[:255] if event.play else None,
+            "changed": event.changed,
+            "failed": event.failed or event.unreachable,
             "at": event.at,
             "stdout": event.stdout,
         }

@@ -45,6 +45,19 @@ def request(core: Core, actor: Actor, asked: Mapping[str, Any]) -> dict[str, Any
     Raises:
         Problem: `not_found`, `permission_denied`, `validation_error` (naming the variable or field).
     """
+    return _queue(core, actor, _made(core, actor, asked))
+
+
+def check(core: Core, actor: Actor, asked: Mapping[str, Any]) -> None:
+    """Let pass what `request` would make a release of; nothing is made.
+
+    Raises:
+        Problem: as `request`.
+    """
+    _made(core, actor, asked)
+
+
+def _made(core: Core, actor: Actor, asked: Mapping[str, Any]) -> Release:
     with core.database.read() as session:
         subject = _subject(session, actor, asked)
         resolved = variables.resolve(
@@ -69,7 +82,7 @@ def request(core: Core, actor: Actor, asked: Mapping[str, Any]) -> dict[str, Any
         **{name: core.vault.digest(str(value).encode()) for name, value in secret.items()},
     }
     release.inputs_cipher = core.vault.encrypt(json.dumps(inputs).encode())
-    return _queue(core, actor, release)
+    return release
 
 
 def request_rollback(

@@ -565,6 +565,9 @@ class JobLog(Base):
     counter: Mapped[int] = mapped_column(Integer, primary_key=True)
     kind: Mapped[str] = mapped_column(String(40))
     host: Mapped[str | None]
+    play: Mapped[str | None]
+    changed: Mapped[bool] = mapped_column(default=False)
+    failed: Mapped[bool] = mapped_column(default=False)
     at: Mapped[str] = mapped_column(String(40))
     stdout: Mapped[str] = mapped_column(Text)
 
@@ -621,3 +624,110 @@ class IdempotentAnswer(Base):
     status: Mapped[int] = mapped_column(default=0)
     body: Mapped[dict[str, Any] | None]
     created_at: Mapped[datetime] = mapped_column(index=True)
+
+
+# --- the door for AWX's clients ------------------------------------------------------------------------------
+
+
+class AwxId(Base):
+    """The number by which AWX's clients know something. Given once, and never to anything else."""
+
+    __tablename__ = "awx_ids"
+    __table_args__ = (UniqueConstraint("kind", "uid"), {"sqlite_autoincrement": True})
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(24))
+    uid: Mapped[str] = mapped_column(String(90))
+
+
+class AwxJob(Base):
+    """A release that was launched as a job of AWX. `asking`: wanted asking asked refused canceled.
+
+    `wanted` until its preview is there and the apply was asked for; who launched it, and with which token, is asked
+    again then. `request_key` makes a request that is sent again the same job; such a row has no release for a moment.
+    """
+
+    __tablename__ = "awx_jobs"
+    __table_args__ = (
+        Index("ix_awx_jobs_asking", "asking", "id"),
+        {"sqlite_autoincrement": True},
+    )
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    release_id: Mapped[str | None] = mapped_column(ForeignKey("releases.id"), unique=True)
+    template_id: Mapped[int] = mapped_column(Integer, index=True)
+    template_name: Mapped[str]
+    user_id: Mapped[str] = mapped_column(String(40))
+    token_id: Mapped[str | None] = mapped_column(String(40))
+    launch_type: Mapped[str] = mapped_column(String(16))
+    schedule_id: Mapped[int | None] = mapped_column(Integer, index=True)
+    asking: Mapped[str] = mapped_column(String(16), default="wanted")
+    asked_at: Mapped[datetime | None]
+    explanation: Mapped[str] = mapped_column(Text, default="")
+    ended_at: Mapped[datetime | None]
+    request_key: Mapped[str | None] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime]
+
+
+class AwxMark(Base):
+    """Where in a job's log its event `counter` ends, so that a page far behind costs what the first one costs."""
+
+    __tablename__ = "awx_marks"
+    awx_job_id: Mapped[int] = mapped_column(ForeignKey("awx_jobs.id"), primary_key=True, autoincrement=False)
+    counter: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    line: Mapped[int] = mapped_column(Integer)
+    job_id: Mapped[str] = mapped_column(String(40))
+    run: Mapped[int] = mapped_column(BigInteger)
+    log_counter: Mapped[int] = mapped_column(Integer)
+
+
+class AwxWebhook(Base):
+    """What a forge's webhook starts. `mapping`: variable -> dotted path into the payload; it acts as `user_id`."""
+
+    __tablename__ = "awx_webhooks"
+    template_uid: Mapped[str] = mapped_column(String(90), primary_key=True)
+    forge: Mapped[str] = mapped_column(String(16), primary_key=True)
+    key_cipher: Mapped[bytes] = mapped_column(LargeBinary)
+    mapping: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    events: Mapped[list[str]] = mapped_column(default=list)
+    user_id: Mapped[str] = mapped_column(String(40))
+    token_id: Mapped[str | None] = mapped_column(String(40))
+    created_at: Mapped[datetime]
+
+
+class AwxDelivery(Base):
+    """A webhook's payload that was taken: the same one is not taken twice."""
+
+    __tablename__ = "awx_deliveries"
+    template_uid: Mapped[str] = mapped_column(String(90), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    created_at: Mapped[datetime]
+
+
+class AwxSchedule(Base):
+    """Launches a template whenever its rule says so, as the user (and with the token) that set it last.
+
+    `anchor` is the last time of the rule that is known: where counting goes on from.
+    """
+
+    __tablename__ = "awx_schedules"
+    __table_args__ = (
+        UniqueConstraint("template_id", "name"),
+        Index("ix_awx_schedules_due", "enabled", "next_run"),
+        {"sqlite_autoincrement": True},
+    )
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str]
+    description: Mapped[str] = mapped_column(Text, default="")
+    template_id: Mapped[int] = mapped_column(Integer)
+    template_name: Mapped[str]
+    project_id: Mapped[str] = mapped_column(String(40), index=True)
+    rrule: Mapped[str] = mapped_column(Text)
+    extra_data: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    scm_branch: Mapped[str] = mapped_column(String(64), default="")
+    enabled: Mapped[bool] = mapped_column(default=True)
+    anchor: Mapped[datetime | None]
+    next_run: Mapped[datetime | None]
+    last_result: Mapped[str] = mapped_column(Text, default="")
+    user_id: Mapped[str] = mapped_column(String(40))
+    token_id: Mapped[str | None] = mapped_column(String(40))
+    created_at: Mapped[datetime]
+    modified_at: Mapped[datetime]

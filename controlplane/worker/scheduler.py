@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 
+from controlplane import bootstrap
 from controlplane.services import approvals, expiry, target_status
 from controlplane.services.core import Core
 
@@ -29,8 +30,9 @@ STEPS: tuple[Callable[[Core], int], ...] = (
 
 def run(core: Core, stopping: threading.Event) -> None:
     """Take each step about once a second until `stopping` is set. A step that fails is tried again."""
+    steps = STEPS + bootstrap.scheduled()
     while not stopping.wait(TICK_SECONDS):
-        for step in STEPS:
+        for step in steps:
             try:
                 step(core)
             except Exception:

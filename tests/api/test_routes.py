@@ -10,13 +10,14 @@ from flask import Flask
 from flask.views import MethodView
 
 from controlplane.api.auth import ANYBODY, PUBLIC
+from controlplane.awx import routes
 from controlplane.domain.permission import Permission
 
 KNOWN = {PUBLIC, ANYBODY, *(str(permission) for permission in Permission)}
 # What is open to everybody. A route that joins them is a decision, not an oversight.
 OPEN = {
     "/healthz", "/readyz", "/metrics", "/api/v1/openapi.json", "/api/v1/docs", "/api/v1/docs.js", "/api/v1/docs.css",
-}  # fmt: skip
+} | routes.OPEN  # fmt: skip
 
 
 def views(app: Flask) -> list[tuple[str, str, Any]]:

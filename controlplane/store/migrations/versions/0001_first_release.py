@@ -81,6 +81,9 @@ def upgrade() -> None:
         sa.Column("counter", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("host", sa.String(length=255), nullable=True),
+        sa.Column("play", sa.String(length=255), nullable=True),
+        sa.Column("changed", sa.Boolean(), nullable=False),
+        sa.Column("failed", sa.Boolean(), nullable=False),
         sa.Column("at", sa.String(length=40), nullable=False),
         sa.Column("stdout", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("job_id", "run", "counter", name=op.f("pk_job_logs")),
@@ -541,3 +544,97 @@ def upgrade() -> None:
     op.create_index(op.f("ix_releases_rollback_of"), "releases", ["rollback_of"], unique=False)
     op.create_index(op.f("ix_releases_service_id"), "releases", ["service_id"], unique=False)
     op.create_index("ix_releases_target_state", "releases", ["target_id", "state"], unique=False)
+    _awx_tables()
+
+
+def _awx_tables() -> None:
+    """Make what the door for AWX's clients keeps."""
+    op.create_table(
+        "awx_deliveries",
+        sa.Column("template_uid", sa.String(length=90), nullable=False),
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("template_uid", "digest", name=op.f("pk_awx_deliveries")),
+    )
+    op.create_table(
+        "awx_ids",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=24), nullable=False),
+        sa.Column("uid", sa.String(length=90), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_awx_ids")),
+        sa.UniqueConstraint("kind", "uid", name=op.f("uq_awx_ids_kind_uid")),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "awx_schedules",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("template_id", sa.Integer(), nullable=False),
+        sa.Column("template_name", sa.String(length=255), nullable=False),
+        sa.Column("project_id", sa.String(length=40), nullable=False),
+        sa.Column("rrule", sa.Text(), nullable=False),
+        sa.Column("extra_data", sa.JSON(), nullable=False),
+        sa.Column("scm_branch", sa.String(length=64), nullable=False),
+        sa.Column("enabled", sa.Boolean(), nullable=False),
+        sa.Column("anchor", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("next_run", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_result", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.String(length=40), nullable=False),
+        sa.Column("token_id", sa.String(length=40), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("modified_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_awx_schedules")),
+        sa.UniqueConstraint("template_id", "name", name=op.f("uq_awx_schedules_template_id_name")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_awx_schedules_due", "awx_schedules", ["enabled", "next_run"], unique=False)
+    op.create_index(op.f("ix_awx_schedules_project_id"), "awx_schedules", ["project_id"], unique=False)
+    op.create_table(
+        "awx_webhooks",
+        sa.Column("template_uid", sa.String(length=90), nullable=False),
+        sa.Column("forge", sa.String(length=16), nullable=False),
+        sa.Column("key_cipher", sa.LargeBinary(), nullable=False),
+        sa.Column("mapping", sa.JSON(), nullable=False),
+        sa.Column("events", sa.JSON(), nullable=False),
+        sa.Column("user_id", sa.String(length=40), nullable=False),
+        sa.Column("token_id", sa.String(length=40), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("template_uid", "forge", name=op.f("pk_awx_webhooks")),
+    )
+    op.create_table(
+        "awx_jobs",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("release_id", sa.String(length=40), nullable=True),
+        sa.Column("template_id", sa.Integer(), nullable=False),
+        sa.Column("template_name", sa.String(length=255), nullable=False),
+        sa.Column("user_id", sa.String(length=40), nullable=False),
+        sa.Column("token_id", sa.String(length=40), nullable=True),
+        sa.Column("launch_type", sa.String(length=16), nullable=False),
+        sa.Column("schedule_id", sa.Integer(), nullable=True),
+        sa.Column("asking", sa.String(length=16), nullable=False),
+        sa.Column("asked_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("explanation", sa.Text(), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("request_key", sa.String(length=64), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name=op.f("fk_awx_jobs_release_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_awx_jobs")),
+        sa.UniqueConstraint("release_id", name=op.f("uq_awx_jobs_release_id")),
+        sa.UniqueConstraint("request_key", name=op.f("uq_awx_jobs_request_key")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_awx_jobs_asking", "awx_jobs", ["asking", "id"], unique=False)
+    op.create_index(op.f("ix_awx_jobs_schedule_id"), "awx_jobs", ["schedule_id"], unique=False)
+    op.create_index(op.f("ix_awx_jobs_template_id"), "awx_jobs", ["template_id"], unique=False)
+    op.create_table(
+        "awx_marks",
+        sa.Column("awx_job_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("counter", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("line", sa.Integer(), nullable=False),
+        sa.Column("job_id", sa.String(length=40), nullable=False),
+        sa.Column("run", sa.BigInteger(), nullable=False),
+        sa.Column("log_counter", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["awx_job_id"], ["awx_jobs.id"], name=op.f("fk_awx_marks_awx_job_id")),
+        sa.PrimaryKeyConstraint("awx_job_id", "counter", name=op.f("pk_awx_marks")),
+    )

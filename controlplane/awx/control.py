@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a client asks first: which versions and resources there are, whether it is up, and who asks.
+
+awxkit: cli/client.py (fetch_version_root), cli/resource.py (CONTROL_RESOURCES).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+from sqlalchemy import func, select
+
+from controlplane.api.app import metadata_version
+from controlplane.api.auth import current_actor, current_core
+from controlplane.awx import auth, ids
+from controlplane.awx.answer import json_answer
+from controlplane.awx.jobs import STATUS, STATUSES
+from controlplane.awx.resources import PREFIX, number_of
+from controlplane.awx.resources import user as show_user
+from controlplane.domain.permission import Permission, reach
+from controlplane.services import access, views
+from controlplane.store.tables import AwxId, AwxJob, Release, User
+
+# AWX's word -> where it is. What is not here is not answered.
+RESOURCES = {
+    "ping": "ping", "config": "config", "me": "me", "metrics": "metrics", "organizations": "organizations",
+    "users": "users", "projects": "projects", "credentials": "credentials", "inventory": "inventories",
+    "hosts": "hosts", "job_templates": "job_templates", "jobs": "jobs", "unified_jobs": "unified_jobs",
+    "schedules": "schedules", "bulk": "bulk",
+}  # fmt: skip
+
+
+def versions() -> Response:
+    """Name the one version of the API that there is."""
+    document = {
+        "description": "Tidegate, for clients of AWX",
+        "current_version": f"{PREFIX}/",
+        "available_versions": {"v2": f"{PREFIX}/"},
+        "oauth2": "",
+        "custom_logo": "",
+        "custom_login_info": "",
+        "login_redirect_override": "",
+    }
+    return auth.with_csrf(json_answer(document))
+
+
+def index() -> Response:
+    """Name the resources that there are, and only those."""
+    return json_answer({name: f"{PREFIX}/{path}/" for name, path in RESOURCES.items()})
+
+
+def ping() -> Response:
+    """Say that the server answers, and which version it is."""
+    return json_answer({"ha": False, "version": metadata_version(), "active_node": "", "instances": []})
+
+
+def config() -> Response:
+    """Say what the installation is. Nothing here depends on a licence."""
+    now = current_core().clock.now()
+    document: dict[str, Any] = {
+        "version": metadata_version(),
+        "time_zone": "UTC",
+        "now": views.moment(now),
+        "license_info": {"license_type": "open", "product_name": "Tidegate"},
+        "eula": "",
+        "become_methods": [],
+    }
+    return json_answer(document)
+
+
+def me() -> Response:
+    """Say who asks, as a list of one."""
+    core, actor = current_core(), current_actor()
+    ids.number(core, ("user",))
+    with core.database.read() as session:
+        row = session.execute(
+            select(AwxId.id.label("pk"), User)
+            .join(AwxId, number_of(AwxId, "user", User.id))
+            .where(User.id == actor.id)
+        ).one()
+    is_admin = reach(actor, Permission.ADMIN).everything
+    return json_answer(
+        {"count": 1, "next": None, "previous": None, "results": [show_user(row, is_superuser=is_admin)]}
+    )
+
+
+def metrics() -> Response:
+    """Count the jobs that the caller may see, by status."""
+    core, actor = current_core(), current_actor()
+    query = (
+        select(STATUS.label("status"), func.count().label("jobs"))
+        .select_from(AwxJob)
+        .join(Release, Release.id == AwxJob.release_id)
+        .group_by(STATUS)
+    )
+    with core.database.read() as session:
+        rows = session.execute(access.visible(query, actor, Permission.RELEASE_READ, Release.project_id))
+        counts: dict[str, int] = {row.status: row.jobs for row in rows}
+    samples: list[dict[str, Any]] = [
+        {"labels": {"status": status}, "value": counts.get(status, 0)} for status in STATUSES
+    ]
+    return json_answer(
+        {
+            "tidegate_awx_jobs": {
+                "help_text": "Launched jobs that the caller may see, by status",
+                "type": "gauge",
+                "samples": samples,
+            }
+        }
+    )
+
+
+def describe() -> Response:
+    """Answer OPTIONS of what can only be read."""
+    return json_answer({"actions": {"GET": {}}}, headers={"Allow": "GET, HEAD, OPTIONS"})

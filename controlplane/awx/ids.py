@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Numbers for what has names: AWX's clients know everything by an integer that never changes and is never reused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Select, literal, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from controlplane.services.core import Core
+from controlplane.store.tables import (
+    AwxId,
+    Environment,
+    Host,
+    Project,
+    Registry,
+    Service,
+    Target,
+    Team,
+    User,
+)
+
+# What each kind of numbered things is numbered by.
+_UIDS: Mapping[str, Select[Any]] = {
+    "organization": select(Team.id.label("uid")),
+    "project": select(Project.id.label("uid")),
+    "inventory": select(Environment.id.label("uid")),
+    "host": select(Host.id.label("uid")),
+    "credential": select(Registry.id.label("uid")),
+    "user": select(User.id.label("uid")),
+    "job_template": select((Service.id + ":" + Target.id).label("uid")).where(
+        Service.project_id == Target.project_id, Service.runtime_type == Target.runtime_type
+    ),
+}
+KINDS = tuple(_UIDS)
+
+
+def number(core: Core, kinds: Sequence[str]) -> None:
+    """Give a number to everything of these kinds that has none yet."""
+    for kind in kinds:
+        lacking = _lacking(kind)
+        with core.database.read() as session:
+            if session.scalar(lacking.limit(1)) is None:
+                continue
+        rows = lacking.add_columns(literal(kind))
+        once = sqlite_insert if core.database.is_sqlite else postgresql_insert
+        with core.database.write() as session:
+            found = [{"uid": uid, "kind": kind} for uid, _ in session.execute(rows)]
+            if found:
+                # Another process may have numbered them between the look and now.
+                session.execute(once(AwxId).on_conflict_do_nothing(), found)
+
+
+def uid_of(session: Any, kind: str, number: int) -> str | None:
+    """Return what a number stands for; None where there is no such number of this kind."""
+    found: str | None = session.scalar(select(AwxId.uid).where(AwxId.kind == kind, AwxId.id == number))
+    return found
+
+
+def _lacking(kind: str) -> Select[Any]:
+    named = _UIDS[kind].subquery()
+    has_number = select(AwxId.id).where(AwxId.kind == kind, AwxId.uid == named.c.uid).exists()
+    return select(named.c.uid).where(~has_number)

@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lists as AWX's clients ask for them: filters by field and lookup, `order_by`, numbered pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import request
+from sqlalchemy import ColumnElement, Select, String, cast, func, not_, or_, select
+from sqlalchemy.orm import Session
+
+from controlplane.api.parser import check_value
+from controlplane.domain.errors import Problem
+from controlplane.domain.permission import Actor, Permission
+from controlplane.services.core import Core
+
+PAGE_SIZE = 25
+MOST = 200
+_MOST_ID = 2**31 - 1
+_PAGING = frozenset({"page", "page_size", "order_by", "format"})
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+
+Show = Callable[[Any], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A field that can be filtered and sorted by. `type` as OPTIONS names it; `id` is a number of another resource."""
+
+    expression: Any
+    type: str = "string"
+    help_text: str = ""
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Resource:
+    """What is behind one of the lists of `/api/v2/`.
+
+    `select` gives rows that `show` makes documents of, of what the actor may see. `fields` are those that are shown
+    and cannot be filtered by: name -> (type, help).
+    """
+
+    path: str
+    type: str
+    about: str
+    permission: Permission | None
+    pk: Any
+    columns: Mapping[str, Column]
+    select: Callable[[Actor], Select[Any]]
+    show: Show
+    kinds: tuple[str, ...] = ()
+    default_order: str = "id"
+    search: tuple[str, ...] = ("name",)
+    fields: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    post: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    detail_methods: tuple[str, ...] = ("GET", "HEAD", "OPTIONS")
+
+
+def page(core: Core, actor: Actor, resource: Resource, narrowed: Select[Any] | None = None) -> dict[str, Any]:
+    """Return `{count, next, previous, results}` of what the request's query asks for.
+
+    Raises:
+        Problem: `validation_error`, naming the filter, the lookup or the field to sort by that there is not;
+            `not_found` for a page behind the last.
+    """
+    query = resource.select(actor) if narrowed is None else narrowed
+    query = query.where(*_conditions(resource))
+    number, size = page_asked(PAGE_SIZE, MOST)
+    with core.database.read() as session:
+        # Only what tells the rows apart is counted: the columns of the page cost nothing here.
+        counted = query.with_only_columns(resource.pk).order_by(None).subquery()
+        count = session.scalar(select(func.count()).select_from(counted)) or 0
+        ordered = query.order_by(*_order(resource)).offset((number - 1) * size).limit(size)
+        rows = session.execute(ordered).all()
+        results = [resource.show(row) for row in rows]
+    return numbered(count, number, size, results)
+
+
+def one(core: Core, actor: Actor, resource: Resource, pk: str) -> dict[str, Any]:
+    """Return the document of one. Raises Problem `not_found`, also where it is outside everything the actor sees."""
+    with core.database.read() as session:
+        return resource.show(row(session, actor, resource, pk))
+
+
+def row(session: Session, actor: Actor, resource: Resource, pk: str) -> Any:
+    """Return the row of one, for what goes on to work with it. Raises Problem `not_found`."""
+    found = session.execute(resource.select(actor).where(resource.pk == as_id(pk))).one_or_none()
+    if found is None:
+        raise Problem("not_found", f"there is no {resource.type} {pk}")
+    return found
+
+
+def as_id(text: str) -> int:
+    """Return the number that a path names. Raises Problem `not_found` for what is none."""
+    if not text.isascii() or not text.isdigit() or int(text) > _MOST_ID:
+        raise Problem("not_found")
+    return int(text)
+
+
+def page_asked(default: int, most: int) -> tuple[int, int]:
+    """Return the number and the size of the page that is asked for. Raises Problem `validation_error`."""
+    return _positive("page", 1), min(_positive("page_size", default), most)
+
+
+def numbered(count: int, number: int, size: int, results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return a page with the ways to those beside it. Raises Problem `not_found` for one behind the last."""
+    if number > 1 and (number - 1) * size >= count:
+        raise Problem("not_found", "there is no such page")
+    return {
+        "count": count,
+        "next": _page_url(number + 1) if number * size < count else None,
+        "previous": _page_url(number - 1) if number > 1 else None,
+        "results": results,
+    }
+
+
+def _page_url(number: int) -> str:
+    asked = [(name, value) for name, value in request.args.items(multi=True) if name != "page"]
+    return f"{request.path}?{urlencode([*asked, ('page', str(number))])}"
+
+
+def _positive(name: str, default: int) -> int:
+    text = request.args.get(name, "")
+    if not text:
+        return default
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 10**9:
+        raise Problem("validation_error", errors={name: ["must be a whole number from 1"]})
+    return int(text)
+
+
+def _order(resource: Resource) -> list[Any]:
+    parts = []
+    for name in (request.args.get("order_by") or resource.default_order).split(","):
+        column = resource.columns.get(name.strip().removeprefix("-"))
+        if column is None:
+            raise Problem("validation_error", errors={"order_by": [f"{name.strip()[:80]} is no field of it"]})
+        parts.append(column.expression.desc() if name.strip().startswith("-") else column.expression.asc())
+    # Two pages never show the same row twice.
+    return [*parts, resource.pk.asc()]
+
+
+def _conditions(resource: Resource) -> list[ColumnElement[bool]]:
+    check_value(request.args.to_dict(flat=False))
+    every: list[ColumnElement[bool]] = []
+    some: list[ColumnElement[bool]] = []
+    for name, value in request.args.items(multi=True):
+        if name in _PAGING:
+            continue
+        if name == "search":
+            found = [
+                _text(resource.columns[each]).icontains(value, autoescape=True) for each in resource.search
+            ]
+            every.append(or_(*found))
+            continue
+        key = name.removeprefix("or__").removeprefix("not__")
+        condition = _condition(resource, name, key, value)
+        if "not__" in name[: len(name) - len(key)]:
+            condition = not_(condition)
+        (some if name.startswith("or__") else every).append(condition)
+    return [*every, or_(*some)] if some else every
+
+
+def _condition(resource: Resource, name: str, key: str, value: str) -> ColumnElement[bool]:
+    column, lookup = resource.columns.get(key), "exact"
+    if column is None:
+        field_name, _, lookup = key.rpartition("__")
+        column = resource.columns.get(field_name)
+        if column is None:
+            raise Problem(
+                "validation_error", f"{name[:80]} is not a filter of {resource.path}",
+                errors={name[:80]: ["is not a filter of it"]},
+            )  # fmt: skip
+    try:
+        return _LOOKUPS[lookup](column, value)
+    except KeyError:
+        raise Problem("validation_error", errors={name[:80]: [f"there is no lookup {lookup[:40]}"]}) from None
+    except ValueError as error:
+        raise Problem("validation_error", errors={name[:80]: [str(error)]}) from None
+
+
+def _read(column: Column, text: str) -> Any:
+    if column.type in ("integer", "id"):
+        if not text.lstrip("-").isascii() or not text.lstrip("-").isdigit() or abs(int(text)) > 2**62:
+            raise ValueError("must be a whole number")
+        return int(text)
+    if column.type == "boolean":
+        if text.lower() not in _TRUE + _FALSE:
+            raise ValueError("must be true or false")
+        return text.lower() in _TRUE
+    if column.type == "datetime":
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError("must be a time, such as 2026-01-31T12:00:00Z") from None
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return text
+
+
+def _text(column: Column) -> Any:
+    return column.expression if column.type in ("string", "choice") else cast(column.expression, String)
+
+
+def _list(column: Column, text: str) -> list[Any]:
+    words = [word for word in text.split(",") if word]
+    if len(words) > MOST:
+        raise ValueError(f"has more than {MOST} values")
+    return [_read(column, word.strip()) for word in words]
+
+
+def _is_null(column: Column, text: str) -> Any:
+    if text.lower() not in _TRUE + _FALSE:
+        raise ValueError("must be true or false")
+    empty = column.expression.is_(None)
+    return empty if text.lower() in _TRUE else not_(empty)
+
+
+_LOOKUPS: Mapping[str, Callable[[Column, str], Any]] = {
+    "exact": lambda column, text: column.expression == _read(column, text),
+    "iexact": lambda column, text: func.lower(_text(column)) == text.lower(),
+    "contains": lambda column, text: _text(column).contains(text, autoescape=True),
+    "icontains": lambda column, text: _text(column).icontains(text, autoescape=True),
+    "startswith": lambda column, text: _text(column).startswith(text, autoescape=True),
+    "istartswith": lambda column, text: _text(column).istartswith(text, autoescape=True),
+    "endswith": lambda column, text: _text(column).endswith(text, autoescape=True),
+    "iendswith": lambda column, text: _text(column).iendswith(text, autoescape=True),
+    "gt": lambda column, text: column.expression > _read(column, text),
+    "gte": lambda column, text: column.expression >= _read(column, text),
+    "lt": lambda column, text: column.expression < _read(column, text),
+    "lte": lambda column, text: column.expression <= _read(column, text),
+    "in": lambda column, text: column.expression.in_(_list(column, text)),
+    "isnull": _is_null,
+}

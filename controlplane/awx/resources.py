@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What AWX's clients look up beside templates and jobs: where things run, what they belong to, who there is.
+
+An organization is a team, a project a project, an inventory an environment, a host a host, a credential a project's
+registry (its name: nothing of what it holds), a user a user.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Select, or_, select
+from sqlalchemy.orm import aliased
+
+from controlplane.awx.query import Column, Resource
+from controlplane.domain.permission import Actor, Permission, reach
+from controlplane.services import access, views
+from controlplane.store.tables import (
+    AwxId,
+    Environment,
+    EnvironmentNode,
+    Host,
+    Project,
+    Registry,
+    Team,
+    User,
+)
+
+PREFIX = "/api/v2"
+OrganizationId, ProjectId, InventoryId = aliased(AwxId), aliased(AwxId), aliased(AwxId)
+COMMON = {
+    "url": ("string", "Where it is read."),
+    "related": ("object", "What belongs to it."),
+    "summary_fields": ("object", "Names of what it is related to."),
+}
+
+
+def rows(*what: Any) -> Select[Any]:
+    """Return a query whose rows a resource shows."""
+    return select(*what)
+
+
+def columns(pk: Any, name: Any, created: Any, **more: Column) -> dict[str, Column]:
+    """Return the columns that every resource has, and its own."""
+    return {
+        "id": Column(pk, "integer", "Its number."),
+        "name": Column(name, "string", "Its name."),
+        "created": Column(created, "datetime", "When it was made."),
+        **more,
+    }
+
+
+def document(
+    kind: str, path: str, pk: int, name: str, created: datetime, /, *,
+    related: dict[str, str] | None = None, summary: dict[str, Any] | None = None, modified: datetime | None = None,
+    description: str = "", **fields: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the members that every object of AWX has, and its own."""
+    return {
+        "id": pk,
+        "type": kind,
+        "url": f"{PREFIX}/{path}/{pk}/",
+        "related": related or {},
+        "summary_fields": summary or {},
+        "created": views.moment(created),
+        "modified": views.moment(modified or created),
+        "name": name,
+        "description": description,
+        **fields,
+    }
+
+
+def summary(pk: int | None, name: str | None) -> dict[str, Any]:
+    """Return how something is named inside another's `summary_fields`."""
+    return {"id": pk, "name": name, "description": ""}
+
+
+def number_of(table: Any, kind: str, uid: Any) -> Any:
+    """Return the condition that joins a thing with its number."""
+    return (table.kind == kind) & (table.uid == uid)
+
+
+# --- organizations: teams ------------------------------------------------------------------------------------
+
+
+def _organizations(actor: Actor) -> Select[Any]:
+    query = rows(AwxId.id.label("pk"), Team).join(AwxId, number_of(AwxId, "organization", Team.id))
+    seen = access.visible(select(Project.team_id), actor, Permission.RELEASE_READ, Project.id)
+    teams = reach(actor, Permission.RELEASE_READ)
+    if teams.everything:
+        return query
+    return query.where(or_(Team.id.in_(teams.teams), Team.id.in_(seen)))
+
+
+def _organization(row: Any) -> dict[str, Any]:
+    return document("organization", "organizations", row.pk, row.Team.name, row.Team.created_at)
+
+
+ORGANIZATIONS = Resource(
+    path="organizations", type="organization", about="Organizations: the teams of Tidegate.",
+    permission=Permission.RELEASE_READ, pk=AwxId.id, columns=columns(AwxId.id, Team.name, Team.created_at),
+    select=_organizations, show=_organization, kinds=("organization",), fields=COMMON,
+)  # fmt: skip
+
+
+# --- projects ------------------------------------------------------------------------------------------------
+
+
+def _projects(actor: Actor) -> Select[Any]:
+    query = (
+        rows(AwxId.id.label("pk"), Project, OrganizationId.id.label("organization"), Team.name.label("team"))
+        .join(AwxId, number_of(AwxId, "project", Project.id))
+        .outerjoin(Team, Team.id == Project.team_id)
+        .outerjoin(OrganizationId, number_of(OrganizationId, "organization", Project.team_id))
+    )
+    return access.visible(query, actor, Permission.RELEASE_READ, Project.id)
+
+
+def _project(row: Any) -> dict[str, Any]:
+    project = row.Project
+    return document(
+        "project", "projects", row.pk, project.name, project.created_at, description=project.description,
+        summary={"organization": summary(row.organization, row.team)} if row.organization else {},
+        organization=row.organization, scm_type="", status="successful",
+    )  # fmt: skip
+
+
+PROJECTS = Resource(
+    path="projects", type="project", about="Projects: what services, targets and people's roles belong to.",
+    permission=Permission.RELEASE_READ, pk=AwxId.id,
+    columns=columns(
+        AwxId.id, Project.name, Project.created_at, description=Column(Project.description),
+        organization=Column(OrganizationId.id, "id", "The team that it belongs to."),
+        organization__name=Column(Team.name),
+    ),
+    select=_projects, show=_project, kinds=("organization", "project"), fields=COMMON,
+    search=("name", "description"),
+)  # fmt: skip
+
+
+# --- inventories: environments -------------------------------------------------------------------------------
+
+
+def _inventories(actor: Actor) -> Select[Any]:
+    query = (
+        rows(
+            AwxId.id.label("pk"), Environment, Project.name.label("project"),
+            OrganizationId.id.label("organization"),
+        )
+        .join(AwxId, number_of(AwxId, "inventory", Environment.id))
+        .join(Project, Project.id == Environment.project_id)
+        .outerjoin(OrganizationId, number_of(OrganizationId, "organization", Project.team_id))
+    )  # fmt: skip
+    return access.visible(query, actor, Permission.ENVIRONMENT_READ, Environment.project_id)
+
+
+def _inventory(row: Any) -> dict[str, Any]:
+    environment = row.Environment
+    return document(
+        "inventory", "inventories", row.pk, f"{row.project} / {environment.name}", environment.created_at,
+        related={"hosts": f"{PREFIX}/inventories/{row.pk}/hosts/"}, organization=row.organization, kind="",
+        description=f"{environment.stage}, {environment.runtime_type}", variables="",
+    )  # fmt: skip
+
+
+_INVENTORY_NAME = Project.name + " / " + Environment.name
+INVENTORIES = Resource(
+    path="inventories", type="inventory", about="Inventories: the environments of projects.",
+    permission=Permission.ENVIRONMENT_READ, pk=AwxId.id,
+    columns=columns(
+        AwxId.id, _INVENTORY_NAME, Environment.created_at,
+        organization=Column(OrganizationId.id, "id", "The team that its project belongs to."),
+    ),
+    select=_inventories, show=_inventory, kinds=("organization", "inventory"), fields=COMMON,
+)  # fmt: skip
+
+
+# --- hosts ---------------------------------------------------------------------------------------------------
+
+
+def _hosts(actor: Actor) -> Select[Any]:
+    # A host may be a node of several environments; AWX shows one: the oldest.
+    first = (
+        select(EnvironmentNode.environment_id)
+        .join(Environment, Environment.id == EnvironmentNode.environment_id)
+        .where(EnvironmentNode.host_id == Host.id)
+        .order_by(Environment.created_at, Environment.id)
+        .limit(1)
+        .correlate(Host)
+        .scalar_subquery()
+    )
+    query = (
+        rows(AwxId.id.label("pk"), Host, InventoryId.id.label("inventory"))
+        .join(AwxId, number_of(AwxId, "host", Host.id))
+        .outerjoin(InventoryId, number_of(InventoryId, "inventory", first))
+    )
+    return access.visible(query, actor, Permission.ENVIRONMENT_READ, Host.project_id)
+
+
+def hosts_of_inventory(actor: Actor, inventory_uid: str) -> Select[Any]:
+    """Return the hosts that are nodes of an environment."""
+    nodes = select(EnvironmentNode.host_id).where(EnvironmentNode.environment_id == inventory_uid)
+    return _hosts(actor).where(Host.id.in_(nodes))
+
+
+def _host(row: Any) -> dict[str, Any]:
+    host = row.Host
+    return document(
+        "host", "hosts", row.pk, host.name, host.created_at, description=f"{host.address}:{host.port}",
+        inventory=row.inventory, enabled=True, variables="",
+    )  # fmt: skip
+
+
+HOSTS = Resource(
+    path="hosts", type="host", about="Hosts: the machines that are released to over SSH.",
+    permission=Permission.ENVIRONMENT_READ, pk=AwxId.id,
+    columns=columns(
+        AwxId.id, Host.name, Host.created_at, inventory=Column(InventoryId.id, "id", "The environment of it."),
+    ),
+    select=_hosts, show=_host, kinds=("inventory", "host"), fields=COMMON,
+)  # fmt: skip
+
+
+# --- credentials: registries, by name only -------------------------------------------------------------------
+
+
+def _credentials(actor: Actor) -> Select[Any]:
+    query = rows(AwxId.id.label("pk"), Registry.server, Registry.created_at).join(
+        AwxId, number_of(AwxId, "credential", Registry.id)
+    )
+    return access.visible(query, actor, Permission.TARGET_READ, Registry.project_id)
+
+
+def _credential(row: Any) -> dict[str, Any]:
+    return document("credential", "credentials", row.pk, row.server, row.created_at, kind="registry")
+
+
+CREDENTIALS = Resource(
+    path="credentials", type="credential", about="Credentials: registries of projects, by name; never what they hold.",
+    permission=Permission.TARGET_READ, pk=AwxId.id,
+    columns=columns(AwxId.id, Registry.server, Registry.created_at),
+    select=_credentials, show=_credential, kinds=("credential",), fields=COMMON,
+)  # fmt: skip
+
+
+# --- users ---------------------------------------------------------------------------------------------------
+
+
+def _users(actor: Actor) -> Select[Any]:
+    query = rows(AwxId.id.label("pk"), User).join(AwxId, number_of(AwxId, "user", User.id))
+    # As the API has it: who administers anything sees all, anybody else themselves.
+    covered = reach(actor, Permission.ADMIN)
+    if covered.everything or covered.projects or covered.teams:
+        return query
+    return query.where(User.id == actor.id)
+
+
+def user(row: Any, is_superuser: bool = False) -> dict[str, Any]:
+    """Return a user as AWX shows one."""
+    found = row.User
+    shown = document(
+        "user", "users", row.pk, found.name, found.created_at, username=found.name, first_name=found.display_name,
+        last_name="", email="", is_superuser=is_superuser, is_system_auditor=False,
+    )  # fmt: skip
+    del shown["name"], shown["description"]
+    return shown
+
+
+USERS = Resource(
+    path="users", type="user", about="Users: people and machine accounts.", permission=None, pk=AwxId.id,
+    columns={
+        "id": Column(AwxId.id, "integer", "Its number."),
+        "username": Column(User.name, "string", "The name."),
+        "first_name": Column(User.display_name, "string", "How the person is called."),
+        "created": Column(User.created_at, "datetime", "When it was made."),
+    },
+    select=_users, show=user, kinds=("user",), fields=COMMON, search=("username", "first_name"),
+)  # fmt: skip
+
+READ_ONLY = (ORGANIZATIONS, PROJECTS, INVENTORIES, HOSTS, CREDENTIALS, USERS)

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where each request of an AWX client goes. Every route declares its permission, as the API's own do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask import Blueprint, Response
+
+from controlplane.api.auth import current_actor, current_core
+from controlplane.api.auth import public as open_to_all
+from controlplane.api.idempotency import idempotent
+from controlplane.awx import auth, control, hooks, ids, job_views, options, schedules, template_views
+from controlplane.awx import query as queries
+from controlplane.awx.answer import json_answer, refusal, translated
+from controlplane.awx.auth import guarded
+from controlplane.awx.jobs import JOBS, UNIFIED_JOBS
+from controlplane.awx.query import Resource
+from controlplane.awx.resources import HOSTS, INVENTORIES, PREFIX, READ_ONLY, hosts_of_inventory
+from controlplane.awx.templates import JOB_TEMPLATES, LAUNCH_FIELDS
+from controlplane.domain.errors import Problem
+from controlplane.domain.permission import Permission
+
+View = Callable[..., Response]
+# What is open to everybody: where a client looks before it can say who it is, and what a forge signs instead.
+OPEN = frozenset(
+    {
+        "/api/", "/api/v2/", "/api/v2/ping/", "/api/login/", "/api/logout/",
+        "/api/v2/job_templates/<string:pk>/github/", "/api/v2/job_templates/<string:pk>/gitlab/",
+    }
+)  # fmt: skip
+LISTS = (JOB_TEMPLATES, JOBS, UNIFIED_JOBS, schedules.SCHEDULES, *READ_ONLY)
+
+
+def blueprint() -> Blueprint:
+    """Return the routes."""
+    made = Blueprint("awx", __name__)
+    made.register_error_handler(Problem, refusal)
+    door = _Door(made)
+    _control(door)
+    for resource in LISTS:
+        _resource(door, resource)
+    _jobs(door)
+    _templates(door)
+    _schedules(door)
+    return made
+
+
+class _Door:
+    def __init__(self, made: Blueprint) -> None:
+        self._made = made
+
+    def add(self, rule: str, method: str, view: View) -> None:
+        """Route a method of a path to a view that says who may call it."""
+        endpoint = (
+            f"{method.lower()}_{rule.strip('/').replace('/', '_').replace('<string:', '').replace('>', '')}"
+        )
+        self._made.add_url_rule(rule, endpoint, view, methods=[method])
+
+    def read(self, rule: str, permission: Permission | None, view: View) -> None:
+        """Route GET."""
+        self.add(rule, "GET", guarded(permission)(view))
+
+    def change(self, rule: str, permission: Permission, view: View, method: str = "POST") -> None:
+        """Route what changes something; a POST takes an `Idempotency-Key`."""
+        once = idempotent(translated(view)) if method == "POST" else view
+        self.add(rule, method, guarded(permission)(once))
+
+    def describe(self, rule: str, view: View) -> None:
+        """Route OPTIONS, for everybody who says who they are."""
+        self.add(rule, "OPTIONS", guarded(None)(view))
+
+
+def _control(door: _Door) -> None:
+    door.add("/api/", "GET", open_to_all(control.versions))
+    door.add("/api/v2/", "GET", open_to_all(control.index))
+    door.add(f"{PREFIX}/ping/", "GET", open_to_all(control.ping))
+    door.add("/api/login/", "GET", auth.show_login)
+    door.add("/api/login/", "POST", auth.log_in)
+    door.add("/api/logout/", "GET", auth.log_out)
+    door.add("/api/logout/", "POST", auth.log_out)
+    door.read(f"{PREFIX}/me/", None, control.me)
+    door.read(f"{PREFIX}/config/", None, control.config)
+    door.read(f"{PREFIX}/metrics/", None, control.metrics)
+    for name in ("ping", "me", "config", "metrics"):
+        door.describe(f"{PREFIX}/{name}/", control.describe)
+
+
+def _resource(door: _Door, resource: Resource) -> None:
+    path = f"{PREFIX}/{resource.path}/"
+
+    def listed() -> Response:
+        ids.number(current_core(), resource.kinds)
+        return json_answer(queries.page(current_core(), current_actor(), resource))
+
+    def one(pk: str) -> Response:
+        return json_answer(queries.one(current_core(), current_actor(), resource, pk))
+
+    door.read(path, resource.permission, listed)
+    door.describe(path, lambda: options.described(resource))
+    door.describe(f"{path}<string:pk>/", lambda pk: options.detail(resource))
+    # The details of unified jobs are those of jobs: their own addresses say so.
+    if resource is not UNIFIED_JOBS:
+        door.read(f"{path}<string:pk>/", resource.permission, one)
+
+
+def _jobs(door: _Door) -> None:
+    one = f"{PREFIX}/jobs/<string:pk>/"
+    door.read(f"{one}job_events/", Permission.RELEASE_READ, job_views.events)
+    door.read(f"{one}stdout/", Permission.RELEASE_READ, job_views.stdout)
+    door.read(f"{one}cancel/", Permission.RELEASE_READ, job_views.can_cancel)
+    door.change(f"{one}cancel/", Permission.RELEASE_APPLY, job_views.cancel)
+    door.read(f"{one}relaunch/", Permission.RELEASE_READ, job_views.can_relaunch)
+    door.change(f"{one}relaunch/", Permission.RELEASE_APPLY, job_views.relaunch)
+    _described(door, f"{one}job_events/", "Job events: what a job printed.", {}, ("GET",))
+    _described(door, f"{one}cancel/", "Cancel a job.", {}, ("GET", "POST"))
+    _described(door, f"{one}relaunch/", "Launch the same again.", {}, ("GET", "POST"))
+
+
+def _templates(door: _Door) -> None:
+    one = f"{PREFIX}/job_templates/<string:pk>/"
+    door.read(f"{one}launch/", Permission.RELEASE_READ, template_views.launch_document)
+    door.change(f"{one}launch/", Permission.RELEASE_APPLY, template_views.launch)
+    door.read(f"{one}survey_spec/", Permission.RELEASE_READ, template_views.survey)
+    door.read(f"{one}jobs/", Permission.RELEASE_READ, template_views.jobs_of)
+    door.read(f"{one}webhook_key/", Permission.RELEASE_READ, hooks.show)
+    door.change(f"{one}webhook_key/", Permission.RELEASE_APPLY, hooks.set_up)
+    door.change(f"{one}webhook_key/", Permission.RELEASE_APPLY, hooks.remove, "DELETE")
+    door.add(f"{one}github/", "POST", open_to_all(hooks.github))
+    door.add(f"{one}gitlab/", "POST", open_to_all(hooks.gitlab))
+    _described(door, f"{one}launch/", "Launch a release.", LAUNCH_FIELDS, ("GET", "POST"))
+    _described(door, f"{one}webhook_key/", "A forge's webhook.", hooks.FIELDS, ("GET", "POST", "DELETE"))
+    door.read(f"{PREFIX}/bulk/", None, template_views.bulk)
+    door.describe(f"{PREFIX}/bulk/", control.describe)
+    door.change(f"{PREFIX}/bulk/job_launch/", Permission.RELEASE_APPLY, template_views.bulk_launch)
+    fields = template_views.BULK_FIELDS
+    _described(door, f"{PREFIX}/bulk/job_launch/", "Launch several templates.", fields, ("POST",))
+    door.read(f"{PREFIX}/inventories/<string:pk>/hosts/", INVENTORIES.permission or Permission.ADMIN, _hosts)
+
+
+def _hosts(pk: str) -> Response:
+    core, actor = current_core(), current_actor()
+    ids.number(core, HOSTS.kinds)
+    with core.database.read() as session:
+        inventory = queries.row(session, actor, INVENTORIES, pk)
+    narrowed = hosts_of_inventory(actor, inventory.Environment.id)
+    return json_answer(queries.page(core, actor, HOSTS, narrowed))
+
+
+def _schedules(door: _Door) -> None:
+    path = f"{PREFIX}/schedules/"
+    door.change(path, Permission.RELEASE_APPLY, schedules.create_view)
+    for method in ("PATCH", "PUT"):
+        door.change(f"{path}<string:pk>/", Permission.RELEASE_APPLY, schedules.update_view, method)
+    door.change(f"{path}<string:pk>/", Permission.RELEASE_APPLY, schedules.delete_view, "DELETE")
+    door.read(f"{path}<string:pk>/jobs/", Permission.RELEASE_READ, schedules.jobs_view)
+    one = f"{PREFIX}/job_templates/<string:pk>/schedules/"
+    door.read(one, Permission.RELEASE_READ, schedules.of_template_view)
+    door.change(one, Permission.RELEASE_APPLY, schedules.create_for_template_view)
+    door.describe(one, lambda pk: options.described(schedules.SCHEDULES))
+
+
+def _described(
+    door: _Door, rule: str, about: str, fields: Mapping[str, Mapping[str, Any]], methods: tuple[str, ...]
+) -> None:
+    door.describe(rule, lambda **_path: options.action(about, fields, methods))
