@@ -29,6 +29,9 @@ RESOURCES = {
     "hosts": "hosts", "job_templates": "job_templates", "jobs": "jobs", "unified_jobs": "unified_jobs",
     "schedules": "schedules", "bulk": "bulk",
 }  # fmt: skip
+# `awx users` asks what roles there are at these before it does anything, and gives up where there is a 404
+# (awxkit: cli/custom.py, RoleMixin).
+ABSENT = ("teams", "workflow_job_templates", "instance_groups")
 
 
 def versions() -> Response:
@@ -112,5 +115,12 @@ def metrics() -> Response:
 
 
 def describe() -> Response:
-    """Answer OPTIONS of what can only be read."""
-    return json_answer({"actions": {"GET": {}}}, headers={"Allow": "GET, HEAD, OPTIONS"})
+    """Answer OPTIONS of what can only be read, and is no list."""
+    return json_answer({"actions": {}}, headers={"Allow": "GET, HEAD, OPTIONS"})
+
+
+def describe_absent() -> Response:
+    """Answer OPTIONS of what there is not: that nothing can be done with it."""
+    return json_answer(
+        {"description": "Not here.", "actions": {}, "object_roles": []}, headers={"Allow": "OPTIONS"}
+    )

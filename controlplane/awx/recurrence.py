@@ -18,7 +18,7 @@ MOST_COUNT = 999
 # A rule that comes often is not counted up from long ago.
 _OLDEST = timedelta(days=31)
 _OFTEN = ("MINUTELY", "HOURLY")
-_SHAPE = re.compile(r"DTSTART(?:;TZID=([A-Za-z0-9_+\-/]{1,64}))?:(\d{8}T\d{6})(Z?)\s+RRULE:([A-Z0-9=;,+\-]+)")
+_SHAPE = re.compile(r"DTSTART(?:;TZID=([A-Za-z][A-Za-z0-9_+\-/]{0,63}))?:(\d{8}T\d{6})(Z?)\s+RRULE:([A-Z0-9=;,+\-]+)")
 _PARTS = frozenset({"FREQ", "INTERVAL", "COUNT", "UNTIL", "BYDAY", "BYHOUR", "BYMINUTE", "WKST"})
 _PARTS_OF_MONTHS = _PARTS | {"BYMONTHDAY", "BYMONTH", "BYSETPOS"}
 _ALLOWED = {
@@ -66,7 +66,10 @@ def read(text: str, now: datetime) -> Recurrence:
         raise NotTaken("the time zone is not known, or it is there twice")
     parts = dict(part.partition("=")[::2] for part in rule_text.split(";") if part)
     _check(parts)
-    begin = datetime.strptime(start, "%Y%m%dT%H%M%S").replace(tzinfo=zone)
+    try:
+        begin = datetime.strptime(start, "%Y%m%dT%H%M%S").replace(tzinfo=zone)
+    except ValueError:
+        raise NotTaken("DTSTART is no time") from None
     if parts["FREQ"] in _OFTEN and begin < now - _OLDEST:
         raise NotTaken(f"DTSTART of a rule that is {parts['FREQ']} must not be more than 31 days ago")
     try:

@@ -85,6 +85,8 @@ def _control(door: _Door) -> None:
     door.read(f"{PREFIX}/metrics/", None, control.metrics)
     for name in ("ping", "me", "config", "metrics"):
         door.describe(f"{PREFIX}/{name}/", control.describe)
+    for name in control.ABSENT:
+        door.describe(f"{PREFIX}/{name}/", control.describe_absent)
 
 
 def _resource(door: _Door, resource: Resource) -> None:

@@ -45,7 +45,11 @@ class Awx:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Run it beside the test."""
         return subprocess.Popen(
-            self.line(*arguments), env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            self.line(*arguments),
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     def line(self, *arguments: str) -> list[str]:

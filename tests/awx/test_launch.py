@@ -1,0 +1,427 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Launching: the gate holds whatever is sent, and a job is told of as it goes."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from controlplane.awx import launching
+from controlplane.domain.errors import Problem
+from controlplane.services import approvals, releases, targets
+from controlplane.store.tables import AwxJob, Event, Job, Release
+from tests.awx.conftest import SCHEMA, Asker, Door, extra_token
+
+
+def count(door: Door, table: Any) -> int:
+    with door.core.database.read() as session:
+        return session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def apply_jobs(door: Door) -> int:
+    with door.core.database.read() as session:
+        return session.scalar(select(func.count()).select_from(Job).where(Job.kind == "apply")) or 0
+
+
+def release_of(job: Any) -> str:
+    return str(job["artifacts"]["tidegate"]["release_id"])
+
+
+def test_a_launch_is_previewed_asked_for_and_applied(door: Door) -> None:
+    job = door.launch()
+    assert (job["type"], job["job"], job["status"]) == ("job", job["id"], "pending")
+    assert job["name"] == "shop / shop / development"
+    launching.ask_where_previewed(door.core)
+    assert apply_jobs(door) == 0
+    door.made.work_preview()
+    launching.ask_where_previewed(door.core)
+    asked = door.job(job["id"])
+    assert (asked["status"], asked["finished"], asked["event_processing_finished"]) == (
+        "waiting",
+        None,
+        False,
+    )
+    door.made.work_apply()
+    ended = door.job(job["id"])
+    assert (ended["status"], ended["failed"], ended["event_processing_finished"]) == (
+        "successful",
+        False,
+        True,
+    )
+    assert ended["started"]
+    assert ended["finished"]
+    assert ended["job_explanation"] == ""
+
+
+def test_events_say_that_it_came_through_this_door(door: Door) -> None:
+    job = door.previewed()
+    with door.core.database.read() as session:
+        found = session.execute(
+            select(Event.action, Event.source, Event.actor_id).where(Event.resource_id == release_of(job))
+        ).all()
+    asked = [row for row in found if row.action == "release.apply_requested"]
+    assert [(row.source, row.actor_id) for row in asked] == [("awx", door.releaser.caller.id)]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {},
+        {"approval": "skip", "force": True, "preview_ref": "pvw_x", "approved": True, "stage": "development"},
+        {"ask_variables_on_launch": True, "diff_mode": False, "verbosity": 4, "become_enabled": True},
+        {"extra_vars": {"greeting": "stage: development"}},
+    ],
+)
+def test_a_production_template_runs_nothing_without_a_decision(door: Door, flags: dict[str, Any]) -> None:
+    job = door.previewed("production", flags)
+    assert job["status"] == "pending"
+    ticket = job["artifacts"]["tidegate"]["approval_ticket"]
+    assert ticket in job["job_explanation"]
+    assert f"/api/v1/approvals/inbox/{ticket}" in job["job_explanation"]
+    for _ in range(3):
+        launching.ask_where_previewed(door.core)
+    assert apply_jobs(door) == 0
+    assert door.made.claim() is None
+    assert door.job(job["id"])["started"] is None
+
+
+def test_an_approved_one_is_applied_and_a_rejected_one_has_failed(door: Door) -> None:
+    first, second = door.previewed("production"), door.previewed("production")
+    approvals.decide_release(door.core, door.made.approver, release_of(first), "approve", "looks right")
+    approvals.decide_release(door.core, door.made.approver, release_of(second), "reject", "not today")
+    assert door.job(first["id"])["status"] == "waiting"
+    door.made.work_apply()
+    assert door.job(first["id"])["status"] == "successful"
+    rejected = door.job(second["id"])
+    assert (rejected["status"], rejected["failed"], rejected["event_processing_finished"]) == (
+        "failed",
+        True,
+        True,
+    )
+    assert "rejected" in rejected["job_explanation"]
+    assert second["artifacts"]["tidegate"]["approval_ticket"] in rejected["job_explanation"]
+
+
+def test_a_ticket_that_nobody_decided_is_a_failed_job(door: Door) -> None:
+    job = door.previewed("production")
+    door.made.clock.pass_(hours=1)
+    approvals.expire_due(door.core)
+    told = door.job(job["id"])
+    assert told["status"] == "failed"
+    assert "expired" in told["job_explanation"]
+
+
+def test_who_launched_it_cannot_decide_it(door: Door) -> None:
+    approver = door.person("both", "admin")
+    job = door.previewed("production", by=approver)
+    answer = approver.caller.post(
+        f"/approvals/inbox/{job['artifacts']['tidegate']['approval_ticket']}/approve", {"comment": "mine"}
+    )
+    assert (answer.status_code, answer.json["error_key"]) == (403, "self_approval_denied")
+
+
+def test_a_token_that_was_revoked_meanwhile_applies_nothing(door: Door) -> None:
+    job = door.launch()
+    door.made.work_preview()
+    door.revoke(door.releaser)
+    launching.ask_where_previewed(door.core)
+    door.releaser = door.person("reader", "viewer")
+    told = door.job(job["id"])
+    assert told["status"] == "failed"
+    assert "revoked" in told["job_explanation"]
+    assert apply_jobs(door) == 0
+
+
+def test_a_user_who_was_disabled_or_lost_the_role_meanwhile_applies_nothing(door: Door) -> None:
+    leaver = door.person("leaver")
+    job = door.launch(by=leaver)
+    door.made.work_preview()
+    door.disable(leaver)
+    launching.ask_where_previewed(door.core)
+    assert door.job(job["id"])["status"] == "failed"
+    assert apply_jobs(door) == 0
+
+
+def test_a_token_of_narrow_scopes_stays_narrow_when_the_scheduler_asks(door: Door) -> None:
+    narrow = door.person(
+        "narrow", scopes=["deploy:release:read", "deploy:target:read", "deploy:compose:read"]
+    )
+    answer = narrow.post(f"job_templates/{door.template['development']}/launch/")
+    assert answer.status_code == 403
+    assert count(door, AwxJob) == 0
+
+
+def test_a_viewer_launches_nothing_and_another_project_is_not_there(door: Door) -> None:
+    path = f"job_templates/{door.template['development']}/launch/"
+    assert door.person("viewer", "viewer").post(path).status_code == 403
+    elsewhere = door.person("elsewhere", project=door.people.project("other"))
+    assert elsewhere.post(path).status_code == 404
+    assert elsewhere.get(f"job_templates/{door.template['development']}/").status_code == 404
+    assert elsewhere.get("job_templates/").json["count"] == 0
+    job = door.launch()
+    for rest in ("", "stdout/", "job_events/", "cancel/", "relaunch/"):
+        assert elsewhere.get(f"jobs/{job['id']}/{rest}").status_code == 404
+    for rest in ("cancel/", "relaunch/"):
+        assert elsewhere.post(f"jobs/{job['id']}/{rest}").status_code == 404
+    assert count(door, Release) == 1
+
+
+def test_a_bad_token_is_told_so(door: Door) -> None:
+    answer = door.app.test_client().get("/api/v2/jobs/", headers={"Authorization": "Bearer tg_wrong"})
+    assert answer.status_code == 401
+    assert answer.json["detail"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "said"),
+    [
+        ({"limit": "a"}, "limit", "all hosts"),
+        ({"job_tags": "web"}, "job_tags", "tags"),
+        ({"skip_tags": "web"}, "skip_tags", "tags"),
+        ({"job_type": "check"}, "job_type", "run"),
+        ({"inventory": 4711}, "inventory", "target"),
+        ({"extra_vars": {"port": "many"}}, "extra_vars", "'port'"),
+        ({"extra_vars": {"nonsense": 1}}, "extra_vars", "'nonsense'"),
+        ({"extra_vars": {"colour": "green"}}, "extra_vars", "'colour'"),
+        ({"extra_vars": "[1, 2]"}, "extra_vars", "mapping"),
+        ({"extra_vars": "a: [1"}, "extra_vars", "neither JSON nor YAML"),
+        ({"extra_vars": "!!python/object/apply:os.system ['id']"}, "extra_vars", "tag"),
+        ({"scm_branch": 7}, "scm_branch", "version"),
+    ],
+)
+def test_what_cannot_be_obeyed_is_refused_by_name(door: Door, body: Any, field: str, said: str) -> None:
+    answer = door.releaser.post(f"job_templates/{door.template['development']}/launch/", body)
+    assert answer.status_code == 400, answer.text
+    assert said in str(answer.json[field])
+    assert count(door, Release) == 0
+    assert count(door, AwxJob) == 0
+
+
+def test_what_means_nothing_here_is_listed_and_changes_nothing(door: Door) -> None:
+    job = door.launch(body={"verbosity": 3, "credentials": [1], "extra_vars": {}})
+    assert job["ignored_fields"] == {"verbosity": 3, "credentials": [1]}
+
+
+@pytest.mark.parametrize("text", ['{"port": 81, "debug": true}', "port: 81\ndebug: true\n"])
+def test_variables_come_as_json_or_yaml_text(door: Door, text: str) -> None:
+    job = door.launch(body={"extra_vars": text})
+    given = json.loads(job["extra_vars"])
+    assert (given["port"], given["debug"]) == (81, True)
+
+
+def test_yaml_that_grows_is_not_read(door: Door) -> None:
+    bomb = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+        f"{new}: &{new} [{','.join([f'*{old}'] * 9)}]\n"
+        for old, new in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    answer = door.releaser.post(f"job_templates/{door.template['development']}/launch/", {"extra_vars": bomb})
+    assert answer.status_code == 400
+
+
+def test_a_secret_is_shown_nowhere(door: Door) -> None:
+    job = door.previewed(body={"extra_vars": {"password": "canary-4711"}})
+    door.made.work_apply()
+    again = door.releaser.post(f"jobs/{job['id']}/relaunch/")
+    for path in ("", "stdout/", "job_events/"):
+        assert "canary-4711" not in door.releaser.get(f"jobs/{job['id']}/{path}").text
+    assert "canary-4711" not in door.releaser.get("jobs/").text + again.text
+    assert json.loads(again.json["extra_vars"])["password"] == "$encrypted$"
+
+
+def test_a_version_is_chosen_as_a_branch(door: Door) -> None:
+    assert door.launch()["scm_branch"] == "3"
+    assert door.launch(body={"scm_branch": "1"})["scm_branch"] == "1"
+    answer = door.releaser.post(f"job_templates/{door.template['development']}/launch/", {"scm_branch": "77"})
+    assert answer.status_code == 404
+    assert "77" in answer.json["detail"]
+
+
+def test_the_same_request_id_is_one_job(door: Door) -> None:
+    first = door.launch(body={"extra_vars": {"port": 81}}, X_Request_ID="ci-4711")
+    again = door.launch(body={"extra_vars": {"port": 81}}, X_Request_ID="ci-4711")
+    other = door.launch(body={"extra_vars": {"port": 82}}, X_Request_ID="ci-4711")
+    somebody = door.launch(
+        body={"extra_vars": {"port": 81}}, by=door.person("second"), X_Request_ID="ci-4711"
+    )
+    assert first["id"] == again["id"]
+    assert len({first["id"], other["id"], somebody["id"]}) == 3
+    assert count(door, Release) == 3
+    relaunched = [
+        door.releaser.post(f"jobs/{first['id']}/relaunch/", X_Request_ID="ci-9").json["id"] for _ in range(2)
+    ]
+    assert len(set(relaunched)) == 1
+    assert count(door, Release) == 4
+
+
+def test_an_idempotency_key_is_one_job(door: Door) -> None:
+    first = door.launch(Idempotency_Key="once")
+    assert door.launch(Idempotency_Key="once")["id"] == first["id"]
+    assert count(door, Release) == 1
+
+
+def test_a_refused_request_id_can_be_tried_again(door: Door) -> None:
+    path = f"job_templates/{door.template['development']}/launch/"
+    assert door.releaser.post(path, {"extra_vars": {"port": "x"}}, X_Request_ID="a").status_code == 400
+    assert count(door, AwxJob) == 0
+
+
+def test_a_request_that_broke_off_is_forgotten(door: Door) -> None:
+    with door.core.database.write() as session:
+        session.add(
+            AwxJob(
+                template_id=1, template_name="x", user_id="u", launch_type="manual", created_at=door.core.clock.now(),
+                request_key="k",
+            )
+        )  # fmt: skip
+    assert launching.forget_broken_off(door.core) == 0
+    door.made.clock.pass_(minutes=11)
+    assert launching.forget_broken_off(door.core) == 1
+
+
+def test_many_at_once_with_one_request_id_are_one_job(door: Door) -> None:
+    askers = [extra_token(door, door.releaser) for _ in range(6)]
+
+    def launch(asker: Asker) -> int:
+        path = f"job_templates/{door.template['development']}/launch/"
+        answer = asker.post(path, {}, X_Request_ID="race")
+        assert answer.status_code == 201, answer.text
+        return int(answer.json["id"])
+
+    with ThreadPoolExecutor(6) as pool:
+        assert len(set(pool.map(launch, askers))) == 1
+    assert count(door, Release) == 1
+
+
+def test_a_preview_that_shows_what_stands_against_it_has_failed(door: Door) -> None:
+    job = door.launch()
+    check = {"level": "blocking", "code": "image_missing", "message": "shop:3 is not there", "hint": ""}
+    door.made.work_preview(checks=[check])
+    launching.ask_where_previewed(door.core)
+    told = door.job(job["id"])
+    assert (told["status"], told["event_processing_finished"]) == ("failed", True)
+    assert "image_missing: shop:3 is not there" in told["job_explanation"]
+    assert told["finished"]
+    door.made.clock.pass_(hours=2)
+    assert door.job(job["id"])["finished"] == told["finished"]
+
+
+def test_a_failed_release_is_a_failed_job_that_says_why(door: Door) -> None:
+    job = door.previewed()
+    door.made.work_apply("failed", {"error_key": "compose_unhealthy", "message": "web is not healthy"})
+    told = door.job(job["id"])
+    assert (told["status"], told["failed"]) == ("failed", True)
+    assert told["job_explanation"]
+
+
+def test_one_that_waits_for_a_lock_is_pending_and_names_the_holder(door: Door) -> None:
+    jobs = [door.launch("development"), door.launch("staging")]
+    for _ in jobs:
+        door.made.work_preview()
+    launching.ask_where_previewed(door.core)
+    holder = door.made.claim()
+    assert holder is not None
+    assert door.made.claim() is None
+    told = door.job(jobs[1]["id"])
+    assert told["status"] == "pending"
+    assert holder.job_id in told["job_explanation"]
+
+
+def test_cancel_before_the_preview_applies_nothing(door: Door) -> None:
+    job = door.launch()
+    assert door.releaser.get(f"jobs/{job['id']}/cancel/").json == {"can_cancel": True}
+    assert door.releaser.post(f"jobs/{job['id']}/cancel/").status_code == 202
+    door.made.work_preview()
+    launching.ask_where_previewed(door.core)
+    assert door.job(job["id"])["status"] == "canceled"
+    assert door.releaser.get(f"jobs/{job['id']}/cancel/").json == {"can_cancel": False}
+    assert apply_jobs(door) == 0
+    again = door.releaser.post(f"jobs/{job['id']}/cancel/")
+    assert (again.status_code, again.json["error_key"]) == (409, "release_state_invalid")
+
+
+def test_cancel_voids_the_ticket_and_ends_what_waits(door: Door) -> None:
+    waiting = door.previewed("production")
+    assert door.releaser.post(f"jobs/{waiting['id']}/cancel/").status_code == 202
+    assert door.job(waiting["id"])["status"] == "canceled"
+    with pytest.raises(Problem):
+        approvals.decide_release(door.core, door.made.approver, release_of(waiting), "approve", "too late")
+    assert door.made.claim() is None
+
+
+def test_who_may_only_read_cancels_nothing(door: Door) -> None:
+    job = door.launch()
+    assert door.person("viewer", "viewer").post(f"jobs/{job['id']}/cancel/").status_code == 403
+    assert door.job(job["id"])["status"] == "pending"
+
+
+def test_what_was_canceled_and_applied_through_another_door_is_what_it_is(door: Door) -> None:
+    job = door.launch()
+    door.releaser.post(f"jobs/{job['id']}/cancel/")
+    door.made.work_preview()
+    shown = door.releaser.caller.get(f"/deploy/releases/{release_of(job)}").json
+    releases.apply(door.core, door.made.releaser, shown["preview_ref"], {})
+    assert door.job(job["id"])["status"] == "waiting"
+
+
+def test_a_relaunch_asks_for_the_same_with_a_gate_of_its_own(door: Door) -> None:
+    job = door.previewed("production", {"scm_branch": "2", "extra_vars": {"port": 99}})
+    again = door.releaser.post(f"jobs/{job['id']}/relaunch/").json
+    assert again["id"] != job["id"]
+    assert (again["launch_type"], again["scm_branch"]) == ("relaunch", "2")
+    assert json.loads(again["extra_vars"])["port"] == 99
+    door.made.work_preview()
+    launching.ask_where_previewed(door.core)
+    told = door.job(again["id"])
+    assert told["status"] == "pending"
+    assert told["artifacts"]["tidegate"]["approval_ticket"] != job["artifacts"]["tidegate"]["approval_ticket"]
+    refused = door.releaser.post(f"jobs/{job['id']}/relaunch/", {"hosts": "failed"})
+    assert refused.status_code == 400
+
+
+def test_what_a_job_is_of_is_not_deleted_under_it(door: Door) -> None:
+    door.previewed()
+    with pytest.raises(Problem) as refused:
+        targets.delete(door.core, door.made.actor("operator", "operator"), door.made.targets["development"])
+    assert refused.value.status == 409
+
+
+def test_the_launch_document_and_the_survey_tell_what_is_asked_for(door: Door) -> None:
+    path = f"job_templates/{door.template['development']}"
+    document = door.releaser.get(f"{path}/launch/").json
+    assert document["ask_variables_on_launch"] is True
+    assert document["ask_limit_on_launch"] is False
+    assert document["variables_needed_to_start"] == []
+    survey = {each["variable"]: each for each in door.releaser.get(f"{path}/survey_spec/").json["spec"]}
+    assert set(survey) == set(SCHEMA)
+    assert (survey["port"]["type"], survey["port"]["min"], survey["port"]["default"]) == ("integer", 1, 8080)
+    assert (survey["colour"]["type"], survey["colour"]["choices"]) == ("multiplechoice", ["red", "blue"])
+    assert survey["password"]["type"] == "password"
+
+
+def test_bulk_launches_each_through_its_own_gate_or_none(door: Door) -> None:
+    items = [
+        {"unified_job_template": door.template["development"]},
+        {"unified_job_template": door.template["production"], "extra_data": {"port": 82}},
+    ]
+    wrong = [*items, {"unified_job_template": door.template["staging"], "extra_data": {"port": "x"}}]
+    refused = door.releaser.post("bulk/job_launch/", {"jobs": wrong})
+    assert refused.status_code == 400
+    assert any("jobs[2]" in name for name in refused.json["errors"])
+    assert count(door, Release) == 0
+    answer = door.releaser.post("bulk/job_launch/", {"jobs": items})
+    assert answer.status_code == 201
+    for _ in items:
+        door.made.work_preview()
+    launching.ask_where_previewed(door.core)
+    assert [door.job(job["id"])["status"] for job in answer.json["jobs"]] == ["waiting", "pending"]
+
+
+@pytest.mark.parametrize(
+    "jobs", [None, [], "x", [1], [{}], [{"unified_job_template": "seven"}], [{"unified_job_template": 0}]]
+)
+def test_bulk_names_what_is_wrong(door: Door, jobs: Any) -> None:
+    assert door.releaser.post("bulk/job_launch/", {"jobs": jobs}).status_code in (400, 404)
