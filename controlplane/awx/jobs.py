@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -215,11 +216,9 @@ JOBS = Resource(
         "artifacts": ("json", "The release that it is."),
     },
 )  # fmt: skip
-UNIFIED_JOBS = Resource(
-    path="unified_jobs", type="unified_job", about="Unified jobs: all jobs; here these are the launched releases.",
-    permission=JOBS.permission, pk=JOBS.pk, columns={**JOBS.columns}, select=_select, show=_show, kinds=JOBS.kinds,
-    fields=JOBS.fields,
-)  # fmt: skip
+UNIFIED_JOBS = replace(
+    JOBS, path="unified_jobs", about="Unified jobs: all of them are jobs here, which are launched releases."
+)
 
 
 def of_template(actor: Actor, template_id: int) -> Select[Any]:
@@ -231,6 +230,17 @@ def row(core: Core, actor: Actor, pk: str) -> Any:
     """Return a job's row. Raises Problem `not_found`."""
     with core.database.read() as session:
         return query.row(session, actor, JOBS, pk)
+
+
+def shown(core: Core, actor: Actor, number: int) -> dict[str, Any]:
+    """Return a job that was just launched, with the numbers of what it names."""
+    document = query.one(core, actor, JOBS, str(number))
+    named = (document["launched_by"]["id"], document["inventory"], document["project"])
+    if None not in named:
+        return document
+    # The first launch of a user, or by a client that never listed anything.
+    ids.number(core, ids.KINDS)
+    return query.one(core, actor, JOBS, str(number))
 
 
 def can_cancel(found: Any) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
@@ -104,15 +104,22 @@ def _after(
     left = limit
     names = [name for name, _ in jobs]
     for name, state in jobs[names.index(place.job_id) if place.job_id in names else 0 :]:
-        query = select(*columns).where(JobLog.job_id == name)
-        if name == place.job_id:
-            is_later = (JobLog.run == place.run) & (JobLog.counter > place.log_counter)
-            query = query.where(or_(JobLog.run > place.run, is_later))
-        for row in session.execute(query.order_by(JobLog.run, JobLog.counter).limit(left)):
-            left -= 1
-            yield row
-        if left <= 0 or state != "done":
+        for part in _parts(name, place):
+            query = select(*columns).where(JobLog.job_id == name, *part)
+            for row in session.execute(query.order_by(JobLog.run, JobLog.counter).limit(left)):
+                left -= 1
+                yield row
+            if left <= 0:
+                return
+        if state != "done":
             return
+
+
+def _parts(name: str, place: Place) -> Sequence[tuple[Any, ...]]:
+    """Return what of a job's log comes after a place: each is one stretch of the index, which an `or` is not."""
+    if name != place.job_id:
+        return [()]
+    return [(JobLog.run == place.run, JobLog.counter > place.log_counter), (JobLog.run > place.run,)]
 
 
 def before_line(core: Core, log: Log, line: int) -> int:

@@ -18,7 +18,9 @@ MOST_COUNT = 999
 # A rule that comes often is not counted up from long ago.
 _OLDEST = timedelta(days=31)
 _OFTEN = ("MINUTELY", "HOURLY")
-_SHAPE = re.compile(r"DTSTART(?:;TZID=([A-Za-z][A-Za-z0-9_+\-/]{0,63}))?:(\d{8}T\d{6})(Z?)\s+RRULE:([A-Z0-9=;,+\-]+)")
+_SHAPE = re.compile(
+    r"DTSTART(?:;TZID=([A-Za-z][A-Za-z0-9_+\-/]{0,63}))?:(\d{8}T\d{6})(Z?)\s+RRULE:([A-Z0-9=;,+\-]+)"
+)
 _PARTS = frozenset({"FREQ", "INTERVAL", "COUNT", "UNTIL", "BYDAY", "BYHOUR", "BYMINUTE", "WKST"})
 _PARTS_OF_MONTHS = _PARTS | {"BYMONTHDAY", "BYMONTH", "BYSETPOS"}
 _ALLOWED = {

@@ -18,7 +18,7 @@ from controlplane.awx.auth import guarded
 from controlplane.awx.jobs import JOBS, UNIFIED_JOBS
 from controlplane.awx.query import Resource
 from controlplane.awx.resources import HOSTS, INVENTORIES, PREFIX, READ_ONLY, hosts_of_inventory
-from controlplane.awx.templates import JOB_TEMPLATES, LAUNCH_FIELDS
+from controlplane.awx.templates import JOB_TEMPLATES, LAUNCH_FIELDS, UNIFIED_JOB_TEMPLATES
 from controlplane.domain.errors import Problem
 from controlplane.domain.permission import Permission
 
@@ -30,7 +30,7 @@ OPEN = frozenset(
         "/api/v2/job_templates/<string:pk>/github/", "/api/v2/job_templates/<string:pk>/gitlab/",
     }
 )  # fmt: skip
-LISTS = (JOB_TEMPLATES, JOBS, UNIFIED_JOBS, schedules.SCHEDULES, *READ_ONLY)
+LISTS = (JOB_TEMPLATES, UNIFIED_JOB_TEMPLATES, JOBS, UNIFIED_JOBS, schedules.SCHEDULES, *READ_ONLY)
 
 
 def blueprint() -> Blueprint:
@@ -102,8 +102,8 @@ def _resource(door: _Door, resource: Resource) -> None:
     door.read(path, resource.permission, listed)
     door.describe(path, lambda: options.described(resource))
     door.describe(f"{path}<string:pk>/", lambda pk: options.detail(resource))
-    # The details of unified jobs are those of jobs: their own addresses say so.
-    if resource is not UNIFIED_JOBS:
+    # Each of these has its address as what it is.
+    if resource not in (UNIFIED_JOBS, UNIFIED_JOB_TEMPLATES):
         door.read(f"{path}<string:pk>/", resource.permission, one)
 
 

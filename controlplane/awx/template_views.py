@@ -11,7 +11,7 @@ from typing import Any
 from flask import Response, request
 
 from controlplane.api.auth import current_actor, current_core
-from controlplane.awx import ids, jobs, launching, query, templates
+from controlplane.awx import jobs, launching, query, templates
 from controlplane.awx.answer import body, json_answer
 from controlplane.awx.launching import Asked, Origin
 from controlplane.awx.options import field
@@ -43,11 +43,10 @@ def survey(pk: str) -> Response:
 def launch(pk: str) -> Response:
     """Launch a release: it is previewed, and applied as policy lets it."""
     core, actor, sent = current_core(), current_actor(), body()
-    ids.number(core, templates.JOB_TEMPLATES.kinds)
     template = templates.load(core, actor, pk)
     asked = launching.read(template, sent)
     job_id = launching.launch(core, actor, template, asked, Origin(request_key=_key(0)))
-    shown = query.one(core, actor, jobs.JOBS, str(job_id))
+    shown = jobs.shown(core, actor, job_id)
     document = {"job": job_id, "ignored_fields": dict(asked.ignored), **shown}
     return json_answer(document, 201, {"Location": shown["url"]})
 
@@ -67,7 +66,6 @@ def bulk() -> Response:
 def bulk_launch() -> Response:
     """Launch several templates, each through its own gate. When one cannot be launched, none is."""
     core, actor = current_core(), current_actor()
-    ids.number(core, templates.JOB_TEMPLATES.kinds)
     wanted = [_item(number, sent) for number, sent in enumerate(_items())]
     for number, (template, asked) in enumerate(wanted):
         try:
@@ -78,7 +76,7 @@ def bulk_launch() -> Response:
         launching.launch(core, actor, template, asked, Origin(request_key=_key(number)))
         for number, (template, asked) in enumerate(wanted)
     ]
-    launched = [query.one(core, actor, jobs.JOBS, str(job_id)) for job_id in started]
+    launched = [jobs.shown(core, actor, job_id) for job_id in started]
     document: dict[str, Any] = {
         "type": "bulk_job_launch",
         "jobs": launched,

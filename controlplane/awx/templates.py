@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Select, select
@@ -136,6 +136,13 @@ JOB_TEMPLATES = Resource(
         "survey_enabled": ("boolean", "Whether the service's variables are asked for as a survey."),
     },
 )  # fmt: skip
+
+# Clients that schedule look up by name here what they schedule.
+UNIFIED_JOB_TEMPLATES = replace(
+    JOB_TEMPLATES,
+    path="unified_job_templates",
+    about="Unified job templates: all of them are job templates here.",
+)
 
 
 def load(core: Core, actor: Actor, pk: str) -> Template:

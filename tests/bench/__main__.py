@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import ingest, kubernetes, memory, releases, streams, timeline
+from tests.bench import awx, ingest, kubernetes, memory, releases, streams, timeline
 from tests.bench.figure import Figure, show
 from tests.lab import Lab
 
@@ -21,6 +21,7 @@ PARTS: dict[str, Callable[[Path, int], list[Figure]]] = {
     "ingest": lambda folder, _rounds: ingest.measure(folder),
     "timeline": lambda folder, _rounds: timeline.measure(folder),
     "streams": lambda folder, _rounds: streams.measure(folder),
+    "awx": lambda folder, rounds: awx.measure(folder, rounds),
     "memory": lambda folder, _rounds: memory.measure(folder),
 }
 LAB = "bench"
