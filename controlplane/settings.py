@@ -36,6 +36,7 @@ class Settings:
     `cluster_allow_insecure_tls` lets clusters in whose certificate is not verified. `bundle_trusted_keys` are
     files or base64 of ed25519 public keys; when there is one, a bundle must be signed by one of them.
     `bundle_dir` is the bundle that environments are installed from, on every machine with a worker.
+    `notification_address_allow` are networks that a notification may go to although they are not of the internet.
     """
 
     home: Path
@@ -61,6 +62,7 @@ class Settings:
     bundle_trusted_keys: tuple[str, ...] = ()
     cluster_address_allow: tuple[str, ...] = ()
     cluster_allow_insecure_tls: bool = False
+    notification_address_allow: tuple[str, ...] = ()
 
     @property
     def is_sqlite(self) -> bool:
@@ -280,4 +282,5 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "bundle_trusted_keys": _texts,
     "cluster_address_allow": _networks,
     "cluster_allow_insecure_tls": _switch,
+    "notification_address_allow": _networks,
 }

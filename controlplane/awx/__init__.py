@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from controlplane.awx import launching, schedules
+from controlplane.awx import deliveries, launching, schedules
 from controlplane.services.core import Core
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ SCHEDULED: tuple[Callable[[Core], int], ...] = (
     launching.ask_where_previewed,
     launching.forget_broken_off,
     schedules.launch_due,
+    deliveries.note_changes,
+    deliveries.begin_deliveries,
 )
 
 

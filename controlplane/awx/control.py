@@ -28,7 +28,8 @@ RESOURCES = {
     "users": "users", "projects": "projects", "credentials": "credentials", "inventory": "inventories",
     "hosts": "hosts", "job_templates": "job_templates", "jobs": "jobs", "unified_jobs": "unified_jobs",
     "unified_job_templates": "unified_job_templates",
-    "schedules": "schedules", "bulk": "bulk",
+    "schedules": "schedules", "bulk": "bulk", "notification_templates": "notification_templates",
+    "notifications": "notifications",
 }  # fmt: skip
 # `awx users` asks what roles there are at these before it does anything, and gives up where there is a 404
 # (awxkit: cli/custom.py, RoleMixin).

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response
@@ -11,7 +12,17 @@ from flask import Blueprint, Response
 from controlplane.api.auth import current_actor, current_core
 from controlplane.api.auth import public as open_to_all
 from controlplane.api.idempotency import idempotent
-from controlplane.awx import auth, control, hooks, ids, job_views, options, schedules, template_views
+from controlplane.awx import (
+    auth,
+    control,
+    hooks,
+    ids,
+    job_views,
+    notifiers,
+    options,
+    schedules,
+    template_views,
+)
 from controlplane.awx import query as queries
 from controlplane.awx.answer import json_answer, refusal, translated
 from controlplane.awx.auth import guarded
@@ -30,7 +41,16 @@ OPEN = frozenset(
         "/api/v2/job_templates/<string:pk>/github/", "/api/v2/job_templates/<string:pk>/gitlab/",
     }
 )  # fmt: skip
-LISTS = (JOB_TEMPLATES, UNIFIED_JOB_TEMPLATES, JOBS, UNIFIED_JOBS, schedules.SCHEDULES, *READ_ONLY)
+LISTS = (
+    JOB_TEMPLATES,
+    UNIFIED_JOB_TEMPLATES,
+    JOBS,
+    UNIFIED_JOBS,
+    schedules.SCHEDULES,
+    notifiers.NOTIFIERS,
+    notifiers.NOTIFICATIONS,
+    *READ_ONLY,
+)
 
 
 def blueprint() -> Blueprint:
@@ -44,6 +64,7 @@ def blueprint() -> Blueprint:
     _jobs(door)
     _templates(door)
     _schedules(door)
+    _notifiers(door)
     return made
 
 
@@ -161,6 +182,21 @@ def _schedules(door: _Door) -> None:
     door.read(one, Permission.RELEASE_READ, schedules.of_template_view)
     door.change(one, Permission.RELEASE_APPLY, schedules.create_for_template_view)
     door.describe(one, lambda pk: options.described(schedules.SCHEDULES))
+
+
+def _notifiers(door: _Door) -> None:
+    path, needed = f"{PREFIX}/notification_templates/", Permission.TARGET_WRITE
+    door.change(path, needed, notifiers.create_view)
+    for method in ("PATCH", "PUT"):
+        door.change(f"{path}<string:pk>/", needed, notifiers.update_view, method)
+    door.change(f"{path}<string:pk>/", needed, notifiers.delete_view, "DELETE")
+    door.change(f"{path}<string:pk>/test/", needed, notifiers.test_view)
+    door.read(f"{path}<string:pk>/notifications/", Permission.RELEASE_READ, notifiers.notifications_view)
+    for event in notifiers.EVENTS:
+        rule = f"{PREFIX}/job_templates/<string:pk>/notification_templates_{event}/"
+        door.read(rule, Permission.RELEASE_READ, partial(notifiers.linked_view, event=event))
+        door.change(rule, needed, partial(notifiers.link_view, event=event))
+        door.describe(rule, lambda pk: options.described(notifiers.NOTIFIERS))
 
 
 def _described(

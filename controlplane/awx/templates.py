@@ -88,6 +88,10 @@ def _show(row: Any) -> dict[str, Any]:
             "survey_spec": f"{here}/survey_spec/",
             "schedules": f"{here}/schedules/",
             "jobs": f"{here}/jobs/",
+            **{
+                f"notification_templates_{event}": f"{here}/notification_templates_{event}/"
+                for event in ("started", "success", "error")
+            },
             "webhook_key": f"{here}/webhook_key/",
             "webhook_receiver_github": f"{here}/github/",
             "webhook_receiver_gitlab": f"{here}/gitlab/",

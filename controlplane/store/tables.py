@@ -640,7 +640,8 @@ class AwxId(Base):
 
 
 class AwxJob(Base):
-    """A release that was launched as a job of AWX. `asking`: wanted asking asked refused canceled.
+    """A release that was launched as a job of AWX. `asking`: wanted asking asked refused canceled. `told`: how far
+    notifications were made of it: nothing, started, ended.
 
     `wanted` until its preview is there and the apply was asked for; who launched it, and with which token, is asked
     again then. `request_key` makes a request that is sent again the same job; such a row has no release for a moment.
@@ -664,6 +665,7 @@ class AwxJob(Base):
     explanation: Mapped[str] = mapped_column(Text, default="")
     ended_at: Mapped[datetime | None]
     request_key: Mapped[str | None] = mapped_column(String(64), unique=True)
+    told: Mapped[str] = mapped_column(String(16), default="", index=True)
     created_at: Mapped[datetime]
 
 
@@ -731,3 +733,52 @@ class AwxSchedule(Base):
     token_id: Mapped[str | None] = mapped_column(String(40))
     created_at: Mapped[datetime]
     modified_at: Mapped[datetime]
+
+
+class AwxNotifier(Base):
+    """Where a project's notifications go. `kind`: webhook slack email. What is secret of it is in `secret_cipher`."""
+
+    __tablename__ = "awx_notifiers"
+    __table_args__ = (UniqueConstraint("project_id", "name"), {"sqlite_autoincrement": True})
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    name: Mapped[str]
+    description: Mapped[str] = mapped_column(Text, default="")
+    kind: Mapped[str] = mapped_column(String(16))
+    configuration: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    secret_cipher: Mapped[bytes] = mapped_column(LargeBinary)
+    created_at: Mapped[datetime]
+    modified_at: Mapped[datetime]
+
+
+class AwxNotifierLink(Base):
+    """Which of a template's events are told to which notifier. `event`: started success error."""
+
+    __tablename__ = "awx_notifier_links"
+    template_uid: Mapped[str] = mapped_column(String(90), primary_key=True)
+    notifier_id: Mapped[int] = mapped_column(
+        ForeignKey("awx_notifiers.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    event: Mapped[str] = mapped_column(String(16), primary_key=True)
+
+
+class AwxNotification(Base):
+    """A notification and how its delivery went. `status`: pending successful failed."""
+
+    __tablename__ = "awx_notifications"
+    __table_args__ = (
+        UniqueConstraint("notifier_id", "awx_job_id", "event"),
+        Index("ix_awx_notifications_due", "status", "due_at"),
+        {"sqlite_autoincrement": True},
+    )
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    notifier_id: Mapped[int] = mapped_column(ForeignKey("awx_notifiers.id", ondelete="CASCADE"), index=True)
+    awx_job_id: Mapped[int | None] = mapped_column(ForeignKey("awx_jobs.id"))
+    event: Mapped[str] = mapped_column(String(16))
+    payload: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    status: Mapped[str] = mapped_column(String(16), default="pending")
+    error: Mapped[str] = mapped_column(Text, default="")
+    attempts: Mapped[int] = mapped_column(default=0)
+    due_at: Mapped[datetime]
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]

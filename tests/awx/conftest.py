@@ -19,6 +19,7 @@ from controlplane.domain import token as tokens
 from controlplane.services.core import Core
 from controlplane.store.tables import ServiceVersion, Token, User
 from tests.api.people import Caller, People
+from tests.awx.shop import shop  # noqa: F401 -- a fixture
 from tests.services import installation
 from tests.services.installation import Installation
 
@@ -113,10 +114,14 @@ class Door:
             session.get_one(Token, asker.caller.token_id).revoked_at = self.core.clock.now()
 
 
-@pytest.fixture
-def door(tmp_path: Path) -> Iterator[Door]:
-    """The door of an installation of the test's own, on SQLite."""
-    made = installation.make(f"sqlite:///{tmp_path}/tidegate.db", tmp_path)
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def door(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Door]:
+    """The door of an installation of the test's own, on SQLite and on PostgreSQL."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path}/tidegate.db"
+    else:
+        url = request.getfixturevalue("postgres_database")
+    made = installation.make(url, tmp_path)
     _describe(made.core)
     app = create_app(made.core)
     people = People(made.core, app)

@@ -603,6 +603,36 @@ def _awx_tables() -> None:
         sa.PrimaryKeyConstraint("template_uid", "forge", name=op.f("pk_awx_webhooks")),
     )
     op.create_table(
+        "awx_notifiers",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("project_id", sa.String(length=40), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("configuration", sa.JSON(), nullable=False),
+        sa.Column("secret_cipher", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("modified_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_awx_notifiers_project_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_awx_notifiers")),
+        sa.UniqueConstraint("project_id", "name", name=op.f("uq_awx_notifiers_project_id_name")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_awx_notifiers_project_id"), "awx_notifiers", ["project_id"], unique=False)
+    op.create_table(
+        "awx_notifier_links",
+        sa.Column("template_uid", sa.String(length=90), nullable=False),
+        sa.Column("notifier_id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("event", sa.String(length=16), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["notifier_id"],
+            ["awx_notifiers.id"],
+            name=op.f("fk_awx_notifier_links_notifier_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("template_uid", "notifier_id", "event", name=op.f("pk_awx_notifier_links")),
+    )
+    op.create_table(
         "awx_jobs",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("release_id", sa.String(length=40), nullable=True),
@@ -617,6 +647,7 @@ def _awx_tables() -> None:
         sa.Column("explanation", sa.Text(), nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("request_key", sa.String(length=64), nullable=True),
+        sa.Column("told", sa.String(length=16), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name=op.f("fk_awx_jobs_release_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_awx_jobs")),
@@ -627,6 +658,7 @@ def _awx_tables() -> None:
     op.create_index("ix_awx_jobs_asking", "awx_jobs", ["asking", "id"], unique=False)
     op.create_index(op.f("ix_awx_jobs_schedule_id"), "awx_jobs", ["schedule_id"], unique=False)
     op.create_index(op.f("ix_awx_jobs_template_id"), "awx_jobs", ["template_id"], unique=False)
+    op.create_index(op.f("ix_awx_jobs_told"), "awx_jobs", ["told"], unique=False)
     op.create_table(
         "awx_marks",
         sa.Column("awx_job_id", sa.Integer(), autoincrement=False, nullable=False),
@@ -637,4 +669,39 @@ def _awx_tables() -> None:
         sa.Column("log_counter", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(["awx_job_id"], ["awx_jobs.id"], name=op.f("fk_awx_marks_awx_job_id")),
         sa.PrimaryKeyConstraint("awx_job_id", "counter", name=op.f("pk_awx_marks")),
+    )
+    op.create_table(
+        "awx_notifications",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("notifier_id", sa.Integer(), nullable=False),
+        sa.Column("awx_job_id", sa.Integer(), nullable=True),
+        sa.Column("event", sa.String(length=16), nullable=False),
+        sa.Column("payload", sa.JSON(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("error", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(
+            ["awx_job_id"], ["awx_jobs.id"], name=op.f("fk_awx_notifications_awx_job_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["notifier_id"],
+            ["awx_notifiers.id"],
+            name=op.f("fk_awx_notifications_notifier_id"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_awx_notifications")),
+        sa.UniqueConstraint(
+            "notifier_id",
+            "awx_job_id",
+            "event",
+            name=op.f("uq_awx_notifications_notifier_id_awx_job_id_event"),
+        ),
+        sqlite_autoincrement=True,
+    )
+    op.create_index("ix_awx_notifications_due", "awx_notifications", ["status", "due_at"], unique=False)
+    op.create_index(
+        op.f("ix_awx_notifications_notifier_id"), "awx_notifications", ["notifier_id"], unique=False
     )
