@@ -24,6 +24,7 @@ from controlplane.api.auth import current_core
 from controlplane.api.login_limit import LoginLimit
 from controlplane.api.request_id import current_request_id
 from controlplane.awx.answer import json_answer
+from controlplane.awx.launching import SOURCE
 from controlplane.domain.errors import Problem
 from controlplane.domain.permission import Actor, Permission, Reach, reach
 from controlplane.services import access
@@ -33,7 +34,6 @@ from controlplane.store.tables import User
 SESSION_COOKIE = "sessionid"
 CSRF_COOKIE = "csrftoken"
 SESSION_FOR = timedelta(minutes=30)
-SOURCE = "awx"
 _SAFE = ("GET", "HEAD", "OPTIONS")
 
 View = Callable[..., Response]

@@ -18,21 +18,21 @@ from typing import Any
 from flask import Response, current_app, request
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from controlplane.api.auth import current_actor, current_core
 from controlplane.api.login_limit import LoginLimit
 from controlplane.api.parser import read_json
 from controlplane.api.request_id import current_request_id
-from controlplane.awx import ids, launching, query, templates
+from controlplane.awx import ids, launching, templates
 from controlplane.awx.answer import body, json_answer
-from controlplane.awx.auth import SOURCE
-from controlplane.awx.launching import Asked, Origin
-from controlplane.awx.options import field
+from controlplane.awx.launching import SOURCE, Asked, Origin
+from controlplane.awx.resource import as_id, field
 from controlplane.awx.resources import PREFIX
 from controlplane.domain.errors import Problem
 from controlplane.domain.permission import Actor, Permission
 from controlplane.domain.variables import NAME
-from controlplane.services import access
+from controlplane.services import access, record
 from controlplane.services.core import Core
 from controlplane.store.tables import AwxDelivery, AwxWebhook, Project
 
@@ -72,6 +72,7 @@ def set_up(pk: str) -> Response:
     )  # fmt: skip
     with core.database.write() as session:
         session.merge(row)
+        _tell(core, session, actor, "created", template, forge)
     receiver = f"{PREFIX}/job_templates/{template.id}/{forge}/"
     return json_answer({"webhook_key": key, "receiver": receiver, **_show(row)}, 201)
 
@@ -83,7 +84,16 @@ def remove(pk: str) -> Response:
     _require(core, actor, template)
     with core.database.write() as session:
         session.execute(delete(AwxWebhook).where(AwxWebhook.template_uid == template.uid))
+        _tell(core, session, actor, "deleted", template, "all")
     return Response(status=204)
+
+
+def _tell(
+    core: Core, session: Session, actor: Actor, verb: str, template: templates.Template, forge: str
+) -> None:
+    project = session.get_one(Project, template.project_id)
+    about = ("awx_webhook", str(template.id))
+    record.tell(core, session, actor, f"resource.{verb}", about, project, forge=forge, template=template.name)
 
 
 def _show(row: AwxWebhook) -> dict[str, Any]:
@@ -161,7 +171,7 @@ def _verified(core: Core, pk: str, forge: str, payload: bytes) -> AwxWebhook:
     if limit.is_spent(address):
         raise limit.refusal(address)
     with core.database.read() as session:
-        uid = ids.uid_of(session, "job_template", query.as_id(pk))
+        uid = ids.uid_of(session, "job_template", as_id(pk))
         hook = session.get(AwxWebhook, (uid, forge)) if uid else None
     key = core.vault.decrypt(hook.key_cipher) if hook else secrets.token_bytes(32)
     if forge == "github":

@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import Select, case, func, select, update
 from sqlalchemy.orm import aliased
 
-from controlplane.awx import ids, launching, query, resources, templates
+from controlplane.awx import ids, launching, resource, resources, templates
 from controlplane.awx.launching import Asked, Origin
-from controlplane.awx.query import Column, Resource
+from controlplane.awx.resource import Column, Resource
 from controlplane.awx.resources import PREFIX, InventoryId, ProjectId, number_of, summary
 from controlplane.domain.errors import Problem
 from controlplane.domain.permission import Actor, Permission, runtime_permission
@@ -229,18 +229,18 @@ def of_template(actor: Actor, template_id: int) -> Select[Any]:
 def row(core: Core, actor: Actor, pk: str) -> Any:
     """Return a job's row. Raises Problem `not_found`."""
     with core.database.read() as session:
-        return query.row(session, actor, JOBS, pk)
+        return resource.row(session, actor, JOBS, pk)
 
 
 def shown(core: Core, actor: Actor, number: int) -> dict[str, Any]:
     """Return a job that was just launched, with the numbers of what it names."""
-    document = query.one(core, actor, JOBS, str(number))
+    document = resource.one(core, actor, JOBS, str(number))
     named = (document["launched_by"]["id"], document["inventory"], document["project"])
     if None not in named:
         return document
     # The first launch of a user, or by a client that never listed anything.
     ids.number(core, ids.KINDS)
-    return query.one(core, actor, JOBS, str(number))
+    return resource.one(core, actor, JOBS, str(number))
 
 
 def can_cancel(found: Any) -> bool:

@@ -19,7 +19,6 @@ from typing import Any
 from sqlalchemy import delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from controlplane.awx.auth import SOURCE
 from controlplane.awx.templates import LAUNCH_FIELDS, Template
 from controlplane.domain import preview as previews_rules
 from controlplane.domain.errors import Problem
@@ -32,6 +31,8 @@ from controlplane.store.tables import AwxJob, Release
 
 log = logging.getLogger(__name__)
 
+# What the events of this door say where they came from.
+SOURCE = "awx"
 BATCH = 100
 # A scheduler that asked and did not come back: another asks again.
 ASKING_SECONDS = 60.0

@@ -11,16 +11,16 @@ from typing import Any
 from flask import Response
 from sqlalchemy import Select, delete, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from controlplane.api.auth import current_actor, current_core
-from controlplane.awx import ids, outbound, query, resources, templates
+from controlplane.awx import ids, outbound, query, resource, resources, templates
 from controlplane.awx.answer import body, json_answer
-from controlplane.awx.options import field
-from controlplane.awx.query import Column, Resource
+from controlplane.awx.resource import Column, Resource, field
 from controlplane.awx.resources import PREFIX, ProjectId, number_of, summary
 from controlplane.domain.errors import Problem
 from controlplane.domain.permission import Actor, Permission
-from controlplane.services import access, views
+from controlplane.services import access, record, views
 from controlplane.services.core import Core
 from controlplane.store.tables import AwxNotification, AwxNotifier, AwxNotifierLink, Project
 
@@ -130,7 +130,8 @@ def create_view() -> Response:
     with core.database.write() as session:
         session.add(row)
         _flush(session)
-    shown = query.one(core, actor, NOTIFIERS, str(row.id))
+        _tell(core, session, actor, "created", row)
+    shown = resource.one(core, actor, NOTIFIERS, str(row.id))
     return json_answer(shown, 201, {"Location": shown["url"]})
 
 
@@ -148,17 +149,19 @@ def update_view(pk: str) -> Response:
     values = {**_values(core, {**kept, **sent}, before), "modified_at": core.clock.now()}
     with core.database.write() as session:
         _flush(session, update(AwxNotifier).where(AwxNotifier.id == before.id).values(**values))
-    return json_answer(query.one(core, actor, NOTIFIERS, pk))
+        _tell(core, session, actor, "updated", before)
+    return json_answer(resource.one(core, actor, NOTIFIERS, pk))
 
 
 def delete_view(pk: str) -> Response:
     """Delete a notification template, with the log of its deliveries."""
     core, actor = current_core(), current_actor()
-    number = _writable(core, actor, pk).AwxNotifier.id
+    notifier = _writable(core, actor, pk).AwxNotifier
     with core.database.write() as session:
         for table in (AwxNotification, AwxNotifierLink):
-            session.execute(delete(table).where(table.notifier_id == number))
-        session.execute(delete(AwxNotifier).where(AwxNotifier.id == number))
+            session.execute(delete(table).where(table.notifier_id == notifier.id))
+        session.execute(delete(AwxNotifier).where(AwxNotifier.id == notifier.id))
+        _tell(core, session, actor, "deleted", notifier)
     return Response(status=204)
 
 
@@ -187,7 +190,7 @@ def notifications_view(pk: str) -> Response:
     """List what went, or was to go, to one."""
     core, actor = current_core(), current_actor()
     with core.database.read() as session:
-        number = query.row(session, actor, NOTIFIERS, pk).AwxNotifier.id
+        number = resource.row(session, actor, NOTIFIERS, pk).AwxNotifier.id
     narrowed = _notifications(actor).where(AwxNotification.notifier_id == number)
     return json_answer(query.page(core, actor, NOTIFICATIONS, narrowed))
 
@@ -224,9 +227,17 @@ def link_view(pk: str, event: str) -> Response:
     return Response(status=204)
 
 
+def _tell(core: Core, session: Session, actor: Actor, verb: str, notifier: AwxNotifier) -> None:
+    project = session.get_one(Project, notifier.project_id)
+    about = ("awx_notifier", str(notifier.id))
+    record.tell(
+        core, session, actor, f"resource.{verb}", about, project, name=notifier.name, kind=notifier.kind
+    )
+
+
 def _writable(core: Core, actor: Actor, pk: str) -> Any:
     with core.database.read() as session:
-        found = query.row(session, actor, NOTIFIERS, pk)
+        found = resource.row(session, actor, NOTIFIERS, pk)
         project = session.get_one(Project, found.AwxNotifier.project_id)
     access.require(core, actor, Permission.TARGET_WRITE, project, about=("project", project.id))
     return found
@@ -236,7 +247,7 @@ def _project(core: Core, actor: Actor, number: Any) -> Project:
     if isinstance(number, bool) or not isinstance(number, int | str) or not str(number).isdigit():
         raise Problem("validation_error", errors={"project": ["must be the id of a project"]})
     with core.database.read() as session:
-        project: Project = query.row(session, actor, resources.PROJECTS, str(number)).Project
+        project: Project = resource.row(session, actor, resources.PROJECTS, str(number)).Project
     access.require(core, actor, Permission.TARGET_WRITE, project, about=("project", project.id))
     return project
 

@@ -12,7 +12,7 @@ from typing import Any
 from flask import Response
 
 from controlplane.awx.answer import json_answer
-from controlplane.awx.query import Resource
+from controlplane.awx.resource import Resource
 
 _LABELS = {"id": "ID", "type": "Type"}
 
@@ -33,14 +33,6 @@ def detail(resource: Resource) -> Response:
 def action(about: str, post: Mapping[str, Mapping[str, Any]], methods: tuple[str, ...]) -> Response:
     """Answer for what can be done with something: which fields it takes."""
     return _answer(about, {"POST": {name: dict(rule) for name, rule in post.items()}}, methods, None)
-
-
-def field(
-    kind: str, help_text: str, *, required: bool = False, default: Any = None, **rest: Any
-) -> dict[str, Any]:
-    """Return how OPTIONS tells of a field that can be sent."""
-    told = {"type": kind, "required": required, "read_only": False, "help_text": help_text, **rest}
-    return told if default is None else {**told, "default": default}
 
 
 def _shown(resource: Resource) -> dict[str, Any]:

@@ -4,61 +4,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
 from flask import request
 from sqlalchemy import ColumnElement, Select, String, cast, func, not_, or_, select
-from sqlalchemy.orm import Session
 
 from controlplane.api.parser import check_value
+from controlplane.awx.resource import Column, Resource
 from controlplane.domain.errors import Problem
-from controlplane.domain.permission import Actor, Permission
+from controlplane.domain.permission import Actor
 from controlplane.services.core import Core
 
 PAGE_SIZE = 25
 MOST = 200
-_MOST_ID = 2**31 - 1
 _PAGING = frozenset({"page", "page_size", "order_by", "format"})
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
-
-Show = Callable[[Any], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Column:
-    """A field that can be filtered and sorted by. `type` as OPTIONS names it; `id` is a number of another resource."""
-
-    expression: Any
-    type: str = "string"
-    help_text: str = ""
-    choices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Resource:
-    """What is behind one of the lists of `/api/v2/`.
-
-    `select` gives rows that `show` makes documents of, of what the actor may see. `fields` are those that are shown
-    and cannot be filtered by: name -> (type, help).
-    """
-
-    path: str
-    type: str
-    about: str
-    permission: Permission | None
-    pk: Any
-    columns: Mapping[str, Column]
-    select: Callable[[Actor], Select[Any]]
-    show: Show
-    kinds: tuple[str, ...] = ()
-    default_order: str = "id"
-    search: tuple[str, ...] = ("name",)
-    fields: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    post: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    detail_methods: tuple[str, ...] = ("GET", "HEAD", "OPTIONS")
 
 
 def page(core: Core, actor: Actor, resource: Resource, narrowed: Select[Any] | None = None) -> dict[str, Any]:
@@ -79,27 +41,6 @@ def page(core: Core, actor: Actor, resource: Resource, narrowed: Select[Any] | N
         rows = session.execute(ordered).all()
         results = [resource.show(row) for row in rows]
     return numbered(count, number, size, results)
-
-
-def one(core: Core, actor: Actor, resource: Resource, pk: str) -> dict[str, Any]:
-    """Return the document of one. Raises Problem `not_found`, also where it is outside everything the actor sees."""
-    with core.database.read() as session:
-        return resource.show(row(session, actor, resource, pk))
-
-
-def row(session: Session, actor: Actor, resource: Resource, pk: str) -> Any:
-    """Return the row of one, for what goes on to work with it. Raises Problem `not_found`."""
-    found = session.execute(resource.select(actor).where(resource.pk == as_id(pk))).one_or_none()
-    if found is None:
-        raise Problem("not_found", f"there is no {resource.type} {pk}")
-    return found
-
-
-def as_id(text: str) -> int:
-    """Return the number that a path names. Raises Problem `not_found` for what is none."""
-    if not text.isascii() or not text.isdigit() or int(text) > _MOST_ID:
-        raise Problem("not_found")
-    return int(text)
 
 
 def page_asked(default: int, most: int) -> tuple[int, int]:

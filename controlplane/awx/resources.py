@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import aliased
 
-from controlplane.awx.query import Column, Resource
+from controlplane.awx.resource import Column, Resource
 from controlplane.domain.permission import Actor, Permission, reach
 from controlplane.services import access, views
 from controlplane.store.tables import (

@@ -20,6 +20,7 @@ from controlplane.awx import (
     job_views,
     notifiers,
     options,
+    schedule_views,
     schedules,
     template_views,
 )
@@ -27,7 +28,7 @@ from controlplane.awx import query as queries
 from controlplane.awx.answer import json_answer, refusal, translated
 from controlplane.awx.auth import guarded
 from controlplane.awx.jobs import JOBS, UNIFIED_JOBS
-from controlplane.awx.query import Resource
+from controlplane.awx.resource import Resource, one, row
 from controlplane.awx.resources import HOSTS, INVENTORIES, PREFIX, READ_ONLY, hosts_of_inventory
 from controlplane.awx.templates import JOB_TEMPLATES, LAUNCH_FIELDS, UNIFIED_JOB_TEMPLATES
 from controlplane.domain.errors import Problem
@@ -117,15 +118,15 @@ def _resource(door: _Door, resource: Resource) -> None:
         ids.number(current_core(), resource.kinds)
         return json_answer(queries.page(current_core(), current_actor(), resource))
 
-    def one(pk: str) -> Response:
-        return json_answer(queries.one(current_core(), current_actor(), resource, pk))
+    def detail(pk: str) -> Response:
+        return json_answer(one(current_core(), current_actor(), resource, pk))
 
     door.read(path, resource.permission, listed)
     door.describe(path, lambda: options.described(resource))
     door.describe(f"{path}<string:pk>/", lambda pk: options.detail(resource))
     # Each of these has its address as what it is.
     if resource not in (UNIFIED_JOBS, UNIFIED_JOB_TEMPLATES):
-        door.read(f"{path}<string:pk>/", resource.permission, one)
+        door.read(f"{path}<string:pk>/", resource.permission, detail)
 
 
 def _jobs(door: _Door) -> None:
@@ -166,21 +167,21 @@ def _hosts(pk: str) -> Response:
     core, actor = current_core(), current_actor()
     ids.number(core, HOSTS.kinds)
     with core.database.read() as session:
-        inventory = queries.row(session, actor, INVENTORIES, pk)
+        inventory = row(session, actor, INVENTORIES, pk)
     narrowed = hosts_of_inventory(actor, inventory.Environment.id)
     return json_answer(queries.page(core, actor, HOSTS, narrowed))
 
 
 def _schedules(door: _Door) -> None:
     path = f"{PREFIX}/schedules/"
-    door.change(path, Permission.RELEASE_APPLY, schedules.create_view)
+    door.change(path, Permission.RELEASE_APPLY, schedule_views.create_view)
     for method in ("PATCH", "PUT"):
-        door.change(f"{path}<string:pk>/", Permission.RELEASE_APPLY, schedules.update_view, method)
-    door.change(f"{path}<string:pk>/", Permission.RELEASE_APPLY, schedules.delete_view, "DELETE")
-    door.read(f"{path}<string:pk>/jobs/", Permission.RELEASE_READ, schedules.jobs_view)
+        door.change(f"{path}<string:pk>/", Permission.RELEASE_APPLY, schedule_views.update_view, method)
+    door.change(f"{path}<string:pk>/", Permission.RELEASE_APPLY, schedule_views.delete_view, "DELETE")
+    door.read(f"{path}<string:pk>/jobs/", Permission.RELEASE_READ, schedule_views.jobs_view)
     one = f"{PREFIX}/job_templates/<string:pk>/schedules/"
-    door.read(one, Permission.RELEASE_READ, schedules.of_template_view)
-    door.change(one, Permission.RELEASE_APPLY, schedules.create_for_template_view)
+    door.read(one, Permission.RELEASE_READ, schedule_views.of_template_view)
+    door.change(one, Permission.RELEASE_APPLY, schedule_views.create_for_template_view)
     door.describe(one, lambda pk: options.described(schedules.SCHEDULES))
 
 

@@ -14,7 +14,7 @@ from controlplane.api.auth import current_actor, current_core
 from controlplane.awx import jobs, launching, query, templates
 from controlplane.awx.answer import body, json_answer
 from controlplane.awx.launching import Asked, Origin
-from controlplane.awx.options import field
+from controlplane.awx.resource import field
 from controlplane.awx.resources import PREFIX
 from controlplane.awx.templates import Template
 from controlplane.domain.errors import Problem

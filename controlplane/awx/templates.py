@@ -12,9 +12,8 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session, aliased
 
-from controlplane.awx import query, resources
-from controlplane.awx.options import field
-from controlplane.awx.query import Column, Resource
+from controlplane.awx import resource, resources
+from controlplane.awx.resource import Column, Resource, field
 from controlplane.awx.resources import PREFIX, InventoryId, OrganizationId, ProjectId, number_of, summary
 from controlplane.domain.permission import Actor, Permission
 from controlplane.services import access
@@ -152,7 +151,7 @@ UNIFIED_JOB_TEMPLATES = replace(
 def load(core: Core, actor: Actor, pk: str) -> Template:
     """Return a template to launch from. Raises Problem `not_found`, also where it is outside the actor's scope."""
     with core.database.read() as session:
-        row = query.row(session, actor, JOB_TEMPLATES, pk)
+        row = resource.row(session, actor, JOB_TEMPLATES, pk)
     return Template(row.pk, row.name, row.Service.id, row.Target.id, row.Project.id, row.inventory)
 
 

@@ -9,6 +9,7 @@ import json
 import socket
 import socketserver
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -16,10 +17,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from controlplane.awx import deliveries, outbound
 from controlplane.awx.outbound import NotSent
 from controlplane.services.core import Core
+from controlplane.store.tables import Event
 from tests.awx.conftest import Asker, Door
 
 INSIDE = ("127.0.0.0/8",)
@@ -359,3 +362,47 @@ def test_what_is_wrong_is_refused(door: Door, operator: Asker, kind: str, config
     answer = operator.post("notification_templates/", body)
     assert answer.status_code == 400, answer.text
     assert "secret" not in answer.text
+
+
+def test_deliveries_go_beside_the_scheduler_one_after_the_other(door: Door, operator: Asker) -> None:
+    with receiver() as seen:
+        notifier = make(operator, "webhook", {"url": f"http://127.0.0.1:{seen.port}/"})
+        for _ in range(3):
+            operator.post(f"notification_templates/{notifier['id']}/test/")
+        assert deliveries.begin_deliveries(within(door)) == 1
+        until = time.monotonic() + 20
+        while len(seen.got) < 3 and time.monotonic() < until:
+            time.sleep(0.05)
+            deliveries.begin_deliveries(within(door))
+        time.sleep(0.3)
+        assert len(seen.got) == 3
+    until = time.monotonic() + 20
+    while (
+        any(each["status"] == "pending" for each in log_of(operator, notifier)) and time.monotonic() < until
+    ):
+        time.sleep(0.05)
+    assert [each["status"] for each in log_of(operator, notifier)] == ["successful"] * 3
+
+
+def test_what_is_set_up_is_told_as_events(door: Door, operator: Asker) -> None:
+    notifier = make(operator, "webhook", {"url": "http://127.0.0.1:9/", "secret": "canary-key"})
+    path = f"notification_templates/{notifier['id']}/"
+    operator.send("PATCH", path, json={"description": "x"})
+    operator.send("DELETE", path)
+    rrule = "DTSTART:20300101T000000Z RRULE:FREQ=DAILY;INTERVAL=1"
+    schedule = operator.post(
+        f"job_templates/{door.template['staging']}/schedules/", {"name": "s", "rrule": rrule}
+    ).json
+    operator.send("DELETE", f"schedules/{schedule['id']}/")
+    operator.post(f"job_templates/{door.template['staging']}/webhook_key/", {"webhook_service": "github"})
+    with door.core.database.read() as session:
+        rows = list(
+            session.scalars(select(Event).where(Event.resource_type.startswith("awx_")).order_by(Event.seq))
+        )
+    assert [(row.resource_type, row.action.removeprefix("resource.")) for row in rows] == [
+        ("awx_notifier", "created"), ("awx_notifier", "updated"), ("awx_notifier", "deleted"),
+        ("awx_schedule", "created"), ("awx_schedule", "deleted"), ("awx_webhook", "created"),
+    ]  # fmt: skip
+    assert {row.source for row in rows} == {"awx"}
+    assert {row.project_id for row in rows} == {"prj"}
+    assert "canary-key" not in str([row.detail for row in rows])
