@@ -228,7 +228,8 @@ def _ask(core: Core, job_id: int) -> None:
     now = core.clock.now()
     with core.database.write() as session:
         row = session.get_one(AwxJob, job_id, with_for_update=True)
-        is_stuck = row.asking == "asking" and row.asked_at is not None
+        since = now - timedelta(seconds=ASKING_SECONDS)
+        is_stuck = row.asking == "asking" and row.asked_at is not None and row.asked_at < since
         if not is_stuck and row.asking != "wanted":
             return
         row.asking, row.asked_at = "asking", now

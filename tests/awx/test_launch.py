@@ -425,3 +425,38 @@ def test_bulk_launches_each_through_its_own_gate_or_none(door: Door) -> None:
 )
 def test_bulk_names_what_is_wrong(door: Door, jobs: Any) -> None:
     assert door.releaser.post("bulk/job_launch/", {"jobs": jobs}).status_code in (400, 404)
+
+
+def test_a_scheduler_that_did_not_come_back_is_stood_in_for(door: Door) -> None:
+    job = door.launch()
+    door.made.work_preview()
+    with door.core.database.write() as session:
+        row = session.get_one(AwxJob, job["id"])
+        row.asking, row.asked_at = "asking", door.core.clock.now()
+    launching.ask_where_previewed(door.core)
+    assert door.job(job["id"])["status"] == "pending"
+    door.made.clock.pass_(seconds=61)
+    launching.ask_where_previewed(door.core)
+    assert door.job(job["id"])["status"] == "waiting"
+    assert apply_jobs(door) == 1
+
+
+def test_two_schedulers_ask_once(door: Door) -> None:
+    jobs = [door.launch()["id"] for _ in range(4)]
+    for _ in jobs:
+        door.made.work_preview()
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(launching.ask_where_previewed, [door.core] * 3))
+    assert apply_jobs(door) == 4
+    assert {door.job(number)["job_explanation"] for number in jobs} == {""}
+
+
+def test_a_preview_that_expired_meanwhile_is_told(door: Door) -> None:
+    job = door.launch()
+    door.made.work_preview()
+    door.made.clock.pass_(minutes=31)
+    launching.ask_where_previewed(door.core)
+    told = door.job(job["id"])
+    assert told["status"] == "failed"
+    assert "preview_expired" in told["job_explanation"]
+    assert apply_jobs(door) == 0
