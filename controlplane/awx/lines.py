@@ -154,8 +154,8 @@ def events(core: Core, log: Log, begin: int, end: int) -> Iterator[dict[str, Any
 
 def _columns() -> tuple[Any, ...]:
     return (
-        JobLog.job_id, JobLog.run, JobLog.counter, JobLog.kind, JobLog.host, JobLog.play, JobLog.changed,
-        JobLog.failed, JobLog.at, JobLog.stdout,
+        JobLog.job_id, JobLog.run, JobLog.counter, JobLog.kind, JobLog.host, JobLog.play, JobLog.task,
+        JobLog.role, JobLog.changed, JobLog.failed, JobLog.at, JobLog.stdout,
     )  # fmt: skip
 
 
@@ -177,6 +177,8 @@ def _event(awx_job_id: int, before: Place, place: Place, row: Any) -> dict[str, 
         "stdout": row.stdout,
         "host_name": row.host or "",
         "play": row.play or "",
+        "task": row.task or "",
+        "role": row.role or "",
         "changed": row.changed,
         "failed": row.failed,
     }

@@ -46,7 +46,8 @@ class RunEvent:
     """One ansible-runner event, reduced to what may be kept: `data` is the module's `tidegate` key or None.
 
     `kind` is the runner's event name (`runner_on_ok`, ...). `stdout` is what Ansible printed for it, with
-    NUL bytes removed. `at` is the event's own time, RFC 3339 UTC.
+    NUL bytes removed. `at` is the event's own time, RFC 3339 UTC. `task` and `role` are what people call what ran:
+    to be shown, never to be read for what happened.
     """
 
     counter: int
@@ -63,6 +64,8 @@ class RunEvent:
     duration: float | None
     stdout: str
     data: Mapping[str, Any] | None
+    task: str | None = None
+    role: str | None = None
 
 
 @dataclass(frozen=True)

@@ -272,6 +272,8 @@ def write_logs(session: Session, lease: Lease, batch: Sequence[RunEvent]) -> Non
             "kind": event.kind,
             "host": event.host,
             "play": event.play[:255] if event.play else None,
+            "task": event.task[:255] if event.task else None,
+            "role": event.role[:255] if event.role else None,
             "changed": event.changed,
             "failed": event.failed or event.unreachable,
             "at": event.at,

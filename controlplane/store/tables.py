@@ -566,6 +566,8 @@ class JobLog(Base):
     kind: Mapped[str] = mapped_column(String(40))
     host: Mapped[str | None]
     play: Mapped[str | None]
+    task: Mapped[str | None]
+    role: Mapped[str | None]
     changed: Mapped[bool] = mapped_column(default=False)
     failed: Mapped[bool] = mapped_column(default=False)
     at: Mapped[str] = mapped_column(String(40))

@@ -52,6 +52,11 @@ def test_a_launch_is_monitored_to_its_good_end(shop: Shop) -> None:
     )
     assert monitored(ran) == shop.stdout(job["id"])
     assert any("PLAY RECAP" in line for line in monitored(ran))
+    headers = {"Authorization": f"Bearer {shop.awx.token}"}
+    events = httpx.get(f"{shop.awx.url}{job['url']}job_events/", headers=headers).json()["results"]
+    assert {"release_compose", ""} == {event["role"].rpartition(".")[2] for event in events}
+    assert "The project is healthy" in {event["task"].rpartition(" : ")[2] for event in events}
+    assert any(event["changed"] and event["host_name"] for event in events)
     answer = httpx.get(f"http://{_address(shop)}:8081/").text.strip()
     assert answer == "shop 1"
 

@@ -24,7 +24,8 @@ def write(
         rows = [
             {
                 "job_id": its_job, "run": run, "counter": 3 * number, "kind": "runner_on_ok", "host": "a",
-                "play": "Apply a release", "changed": False, "failed": False, "at": "2026-01-01T12:00:00Z",
+                "play": "Apply a release", "task": "Up", "role": None, "changed": False, "failed": False,
+                "at": "2026-01-01T12:00:00Z",
                 "stdout": text,
             }
             for number, text in enumerate(texts, begin)
@@ -46,7 +47,13 @@ def test_lines_and_numbers_have_no_gap(door: Door) -> None:
     assert [each["counter"] for each in found] == [1, 2, 3, 4]
     assert [(each["start_line"], each["end_line"]) for each in found] == [(0, 1), (1, 4), (4, 5), (5, 6)]
     assert [each["stdout"] for each in found] == texts
-    assert {"event", "host_name", "play", "changed", "failed"} <= set(found[0])
+    told = {
+        name: found[0][name] for name in ("event", "host_name", "play", "task", "role", "changed", "failed")
+    }
+    assert told == {
+        "event": "runner_on_ok", "host_name": "a", "play": "Apply a release", "task": "Up", "role": "",
+        "changed": False, "failed": False,
+    }  # fmt: skip
     assert len({each["id"] for each in found}) == 4
     assert (
         door.releaser.get(f"jobs/{job['id']}/stdout/", format="txt").text == "one\ntwo\nthree\nfour\n\nfive\n"

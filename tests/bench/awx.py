@@ -172,6 +172,7 @@ def _fill(core: Core, release_id: str, count: int) -> None:
         rows: list[dict[str, Any]] = [
             {
                 "job_id": job_id, "run": 1, "counter": number, "kind": "runner_on_ok", "host": "a", "play": "x",
+                "task": None, "role": None,
                 "changed": False, "failed": False, "at": "2026-01-01T12:00:00Z", "stdout": "ok: [a]",
             }
             for number in range(1, count + 1)

@@ -42,6 +42,8 @@ def reduce_event(event: Mapping[str, Any], counter: int) -> dict[str, Any]:
         _seconds(data.get("duration")),
         _output(event.get("stdout")),
         _storable(told, _DEEPEST) if isinstance(told, Mapping) else None,
+        _text(data.get("task")),
+        _text(data.get("role")),
     )
     return dict(zip(_NAMES, values, strict=True))
 

@@ -82,6 +82,8 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("host", sa.String(length=255), nullable=True),
         sa.Column("play", sa.String(length=255), nullable=True),
+        sa.Column("task", sa.String(length=255), nullable=True),
+        sa.Column("role", sa.String(length=255), nullable=True),
         sa.Column("changed", sa.Boolean(), nullable=False),
         sa.Column("failed", sa.Boolean(), nullable=False),
         sa.Column("at", sa.String(length=40), nullable=False),
