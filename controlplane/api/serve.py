@@ -60,7 +60,9 @@ def _load_shared() -> None:
     from sqlalchemy.orm import configure_mappers
 
     import controlplane.services.job_kinds  # noqa: F401
+    from controlplane import bootstrap
 
+    bootstrap.scheduled()
     configure_mappers()
     gc.collect()
     # The collector writes into each object it looks at, which would give every process a copy of its own.

@@ -9,18 +9,16 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from email.message import EmailMessage
 from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from controlplane.awx import ids, outbound
+from controlplane.awx import ids
 from controlplane.awx.jobs import ENDED, STATUS
-from controlplane.awx.outbound import NotSent
 from controlplane.services import views
 from controlplane.services.core import Core
 from controlplane.store.tables import AwxJob, AwxNotification, AwxNotifier, AwxNotifierLink, Project, Release
@@ -156,6 +154,9 @@ def _deliver(core: Core, notification: AwxNotification) -> bool:
         notifier = session.get_one(AwxNotifier, notification.notifier_id)
         secret = json.loads(core.vault.decrypt(notifier.secret_cipher))
     attempts = notification.attempts + 1
+    # What sends is loaded where something is sent: most installations send nothing.
+    from controlplane.awx.outbound import NotSent
+
     values: dict[str, Any] = {"attempts": attempts, "status": "successful", "error": "", "ended_at": now}
     try:
         _SENDERS[notifier.kind](core, notifier.configuration, secret, notification)
@@ -183,7 +184,13 @@ def _webhook(
         # The time is signed too, so that a receiver can refuse what is old.
         signed = hmac.new(secret["secret"].encode(), f"{moment}.".encode() + body, hashlib.sha256)
         headers["X-Tidegate-Signature"] = f"sha256={signed.hexdigest()}"
-    outbound.post(str(configuration["url"]), body, headers, core.settings.notification_address_allow)
+    _post(str(configuration["url"]), body, headers, core.settings.notification_address_allow)
+
+
+def _post(url: str, body: bytes, headers: Mapping[str, str], allowed: Sequence[str]) -> None:
+    from controlplane.awx import outbound
+
+    outbound.post(url, body, headers, allowed)
 
 
 def _slack(
@@ -192,12 +199,16 @@ def _slack(
     # Three characters mean something in Slack's text.
     text = told.payload["text"].replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     body = json.dumps({"text": text}).encode()
-    outbound.post(secret["url"], body, {}, core.settings.notification_address_allow)
+    _post(secret["url"], body, {}, core.settings.notification_address_allow)
 
 
 def _email(
     core: Core, configuration: Mapping[str, Any], secret: Mapping[str, str], told: AwxNotification
 ) -> None:
+    from email.message import EmailMessage
+
+    from controlplane.awx import outbound
+
     message = EmailMessage()
     message["From"] = configuration["sender"]
     message["To"] = ", ".join(configuration["recipients"])

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Response
 from sqlalchemy import Select, delete, select, update
@@ -14,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from controlplane.api.auth import current_actor, current_core
-from controlplane.awx import ids, outbound, query, resource, resources, templates
+from controlplane.awx import ids, query, resource, resources, templates
 from controlplane.awx.answer import body, json_answer
 from controlplane.awx.resource import Column, Resource, field
 from controlplane.awx.resources import PREFIX, ProjectId, number_of, summary
@@ -302,7 +303,7 @@ def _secret(given: dict[str, Any], name: str, old: Mapping[str, str]) -> Any:
 
 def _webhook(given: dict[str, Any], old: Mapping[str, str]) -> Read:
     url, secret = given.pop("url", None), _secret(given, "secret", old)
-    fault = outbound.check_url(url)
+    fault = _url_fault(url)
     faults = [f"url {fault}"] if fault else []
     if not isinstance(secret, str) or len(secret) > 255:
         faults.append("secret must be a text: what is sent is signed with it")
@@ -312,7 +313,7 @@ def _webhook(given: dict[str, Any], old: Mapping[str, str]) -> Read:
 def _slack(given: dict[str, Any], old: Mapping[str, str]) -> Read:
     # The address of an incoming webhook is its password.
     url = _secret(given, "url", old)
-    fault = outbound.check_url(url)
+    fault = _url_fault(url)
     return {"url": _MASK}, {"url": url}, ([f"url {fault}"] if fault else []) + _unknown(given)
 
 
@@ -340,6 +341,18 @@ def _email(given: dict[str, Any], old: Mapping[str, str]) -> Read:
         "use_tls": use_tls, "password": _MASK if password else "",
     }  # fmt: skip
     return shown, {"password": password}, faults + _unknown(given)
+
+
+def _url_fault(url: Any) -> str | None:
+    """Return what is wrong with a URL to send to, None when nothing is."""
+    try:
+        parts = urlsplit(url) if isinstance(url, str) and url.isascii() and url.isprintable() else None
+        port = parts.port if parts else None
+    except ValueError:
+        return "is no URL"
+    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
+        return "must be an http or https URL"
+    return "must hold no name or password" if "@" in parts.netloc else None
 
 
 def _unknown(given: Mapping[str, Any]) -> list[str]:

@@ -40,18 +40,6 @@ def address_of(host: str, port: int, allowed: Sequence[str]) -> str:
     raise NotSent(f"{host} leads to an internal address; notification_address_allow lets networks in")
 
 
-def check_url(url: Any) -> str | None:
-    """Return what is wrong with a URL to send to, None when nothing is."""
-    try:
-        parts = urlsplit(url) if isinstance(url, str) and url.isascii() and url.isprintable() else None
-        port = parts.port if parts else None
-    except ValueError:
-        return "is no URL"
-    if parts is None or parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        return "must be an http or https URL"
-    return "must hold no name or password" if "@" in parts.netloc else None
-
-
 def post(url: str, body: bytes, headers: Mapping[str, str], allowed: Sequence[str]) -> None:
     """Send a body with POST. Raises NotSent."""
     parts = urlsplit(url)

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Select, select, update
 from sqlalchemy.orm import aliased
 
-from controlplane.awx import ids, launching, recurrence, resources, templates
+from controlplane.awx import ids, launching, resources, templates
 from controlplane.awx.launching import SOURCE, Asked, Origin
 from controlplane.awx.resource import Column, Resource, field
 from controlplane.awx.resources import PREFIX, number_of, summary
@@ -99,6 +99,9 @@ def launch_due(core: Core) -> int:
 
 def _take(core: Core, schedule: AwxSchedule, now: datetime) -> bool:
     """Move a schedule on to its next time; False where another scheduler did."""
+    # Loaded where there is a schedule: a worker without one need not carry it.
+    from controlplane.awx import recurrence
+
     try:
         following = recurrence.read(schedule.rrule, schedule.created_at).after(now, schedule.anchor)
     except recurrence.NotTaken:
