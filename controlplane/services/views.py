@@ -75,16 +75,18 @@ def preview(row: Release) -> dict[str, Any]:
     }
 
 
-def install_task(row: InstallTask) -> dict[str, Any]:
-    """Return the fields of an install's task."""
+def task(row: InstallTask) -> dict[str, Any]:
+    """Return the fields of a task, with those of what it is about."""
+    owner: dict[str, Any] = {"cluster": row.cluster_name, "cluster_id": row.cluster_id}
+    if row.subject == "install":
+        owner = {"environment": row.environment_name, "environment_id": row.environment_id}
     return {
+        **owner,
         "task_id": row.id,
         "kind": row.kind,
         "state": row.state,
         "status": row.status,
         "project_id": row.project_id,
-        "environment": row.environment_name,
-        "environment_id": row.environment_id,
         "stage": row.stage,
         "runtime_type": row.runtime_type,
         "nodes": row.nodes,
@@ -107,10 +109,12 @@ def install_task(row: InstallTask) -> dict[str, Any]:
     }
 
 
-def install_preview(row: InstallTask) -> dict[str, Any]:
-    """Return the whole preview of an install: what each host is, what would be done there, what stands against it."""
+def task_preview(row: InstallTask) -> dict[str, Any]:
+    """Return the whole preview of a task: what each host is, what would be done there, what stands against it."""
     document = row.preview or {}
+    inputs = {"inputs": document.get("inputs", []), "bundle": document.get("bundle")}
     return {
+        **(inputs if row.subject == "install" else {}),
         "task_id": row.id,
         "preview_ref": row.preview_ref,
         "preview_digest": row.preview_digest,
@@ -118,8 +122,6 @@ def install_preview(row: InstallTask) -> dict[str, Any]:
         "status": row.status,
         "summary": document.get("summary", {}),
         "hosts": document.get("hosts", {}),
-        "inputs": document.get("inputs", []),
-        "bundle": document.get("bundle"),
         "checks": document.get("checks", []),
         "risk_level": document.get("risk_level"),
         "risk_reasons": document.get("risk_reasons", []),
