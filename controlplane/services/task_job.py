@@ -47,7 +47,7 @@ class TaskJob:
     def _on_success(
         self, session: Session, task: InstallTask, outcome: RunOutcome, now: datetime
     ) -> tuple[dict[str, Any], list[NewEvent]]:
-        """Return what the event of the success tells beside its duration, and further events."""
+        """Return what the event of the success tells beside its duration, and the events that come before it."""
         raise NotImplementedError
 
     def _on_failure(self, session: Session, task: InstallTask, found: Mapping[str, Any]) -> None:
@@ -155,7 +155,7 @@ class TaskJob:
             detail, more = self._on_success(session, task, outcome, now)
             jobs.finish(job, now, "succeeded")
             told = timeline.task_event(task, "succeeded", "success", duration_s=_seconds(task), **detail)
-            events.append(session, self._actor, now, [told, *more])
+            events.append(session, self._actor, now, [*more, told])
 
     def _fail(self, found: Mapping[str, Any]) -> None:
         now = self._core.clock.now()

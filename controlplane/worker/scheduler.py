@@ -10,7 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from controlplane.services import approvals, expiry, target_status
+from controlplane.services import approvals, expiry, network_entry_check, target_status
 from controlplane.services.core import Core
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ STEPS: tuple[Callable[[Core], int], ...] = (
     expiry.end_abandoned,
     expiry.forget_answers,
     target_status.look_where_due,
+    network_entry_check.look_where_due,
 )
 
 
