@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ from controlplane.store.tables import (
     Target,
 )
 
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 ENDED = (TaskState.SUCCEEDED, TaskState.FAILED)
 
 
@@ -149,8 +151,9 @@ def _refuse_leaving_out(session: Session, cluster: Cluster, nodes: Sequence[Mapp
 
 
 def _word(one: Any) -> str:
+    """Return what names a host; empty for what cannot be the name or id of one."""
     word = one.get("host") if isinstance(one, Mapping) else one
-    return word if isinstance(word, str) else ""
+    return word if isinstance(word, str) and _WORD.fullmatch(word) else ""
 
 
 def _backend(one: Any) -> dict[str, Any]:
@@ -170,7 +173,7 @@ def _named(session: Session, cluster: Cluster, words: Any) -> dict[str, Host]:
         )
         if host is None or (own is not None and host.id not in own):
             said = "is no host of this project" if host is None else "is no node of the cluster"
-            raise Problem("backend_nodes_invalid", f"{word!r} {said}")
+            raise Problem("backend_nodes_invalid", f"{word or 'what was named'} {said}")
         found[word] = host
     return found
 
