@@ -8,6 +8,9 @@ from typing import Any
 
 from ansible_collections.tidegate.deploy.plugins.plugin_utils.entry_action import EntryAction
 
+# Seconds: keepalived's garp_master_delay, and a little.
+_ANNOUNCED_AGAIN = 5.5
+
 
 class ActionModule(EntryAction):
     VERB = "status"
@@ -23,8 +26,9 @@ class ActionModule(EntryAction):
             table_seconds=last + 2 * (check.interval + check.timeout) if balanced else 0,
             settle_seconds=self._entry.advert_interval * 1.5 + 0.3 if settle else 0,
             wait_vrrp=settle,
-            # Who has just started listens that long before it takes the VIP back.
-            election_seconds=last + 0.5,
+            # Who has just started listens that long before it takes the VIP back; and a neighbour that did not take in
+            # the first announcement of it, because another director's came just before, hears the second.
+            election_seconds=last + 0.5 + _ANNOUNCED_AGAIN,
             timeout=last * 2 + 30,
         )
         return {"changed": False, "live": self._ask("network_entry_info", payload)["live"]}
