@@ -121,7 +121,8 @@ def test_connections_are_spread_and_none_goes_round(entries: Entries, two: uml.G
     assert answered["uml-a"] + answered["uml-b"] == CONNECTIONS, answered
     assert min(answered["uml-a"], answered["uml-b"]) > CONNECTIONS * 0.4, "both back ends were used"
     # A packet that went back and forth between the two would be counted each time it came by.
-    assert CONNECTIONS <= made <= CONNECTIONS * 1.05 and seen <= made * 8
+    # A few may go past it: this machine sends to whom it heard last, and the other answers as a real server does.
+    assert CONNECTIONS * 0.95 <= made <= CONNECTIONS * 1.05 and seen <= made * 8
     assert now[1] == was[1], "the standby balances nothing"
 
     assert entries.run("rollback", asked(entries), "-e", '{"network_entry_remove": true}'), entries.said
