@@ -31,11 +31,11 @@ class Settings:
 
     `workers` are those inside `tidegate serve`. `artifact_url` and `artifact_token` are for a worker on
     another machine: where it fetches the archives that it lacks. Every `drift_interval_seconds` each target is
-    looked at for drift; 0 for not by itself. `cluster_address_allow` are networks (CIDR)
-    that a cluster's endpoint may lead to although it is loopback, link-local or the like;
-    `cluster_allow_insecure_tls` lets clusters in whose certificate is not verified. `bundle_trusted_keys` are
-    files or base64 of ed25519 public keys; when there is one, a bundle must be signed by one of them.
-    `bundle_dir` is the bundle that environments are installed from, on every machine with a worker.
+    looked at for drift, and every `network_entry_check_seconds` each network entry; 0 for not by itself.
+    `cluster_address_allow` are networks (CIDR) that a cluster's endpoint may lead to although it is loopback,
+    link-local or the like; `cluster_allow_insecure_tls` lets clusters in whose certificate is not verified.
+    `bundle_trusted_keys` are files or base64 of ed25519 public keys; when there is one, a bundle must be signed by
+    one of them. `bundle_dir` is the bundle that environments are installed from, on every machine with a worker.
     `notification_address_allow` are networks that a notification may go to although they are not of the internet.
     """
 
@@ -54,6 +54,7 @@ class Settings:
     max_body_bytes: int = 8_000_000
     max_artifact_bytes: int = 8_000_000_000
     drift_interval_seconds: float = 0
+    network_entry_check_seconds: float = 60
     basic_auth: bool = True
     log_level: str = "INFO"
     policy_file: Path | None = None
@@ -274,6 +275,7 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "max_body_bytes": _whole(1024),
     "max_artifact_bytes": _whole(1024),
     "drift_interval_seconds": _whole(0),
+    "network_entry_check_seconds": _whole(0),
     "basic_auth": _switch,
     "log_level": _level,
     "policy_file": _path,

@@ -264,7 +264,9 @@ def stream_install_task_timeline(query: dict[str, Any], environment_id: str, tas
 
     The stream ends with `event: end` once the task has ended and everything was sent.
     """
-    return sse.answer(sse.TaskStream(current_core(), current_actor(), task_id, environment_id), query)
+    return sse.answer(
+        sse.TaskStream(current_core(), current_actor(), installs.SUBJECT, task_id, environment_id), query
+    )
 
 
 @blueprint.route("/install/tasks/<string:task_id>/retry", methods=["POST"])

@@ -21,7 +21,7 @@ from controlplane.api.streams import Event, EventHub, Subscription, frame_of
 from controlplane.domain.errors import Problem
 from controlplane.domain.permission import Actor
 from controlplane.domain.release import ENDS, read_state
-from controlplane.services import access, installs, timeline
+from controlplane.services import access, tasks, timeline
 from controlplane.services.core import Core
 
 MEDIA_TYPE = "text/event-stream"
@@ -103,13 +103,14 @@ class ReleaseStream:
 
 
 class TaskStream:
-    """The events of an install's task. It is over when the task has ended."""
+    """The events of a task. It is over when the task has ended."""
 
-    def __init__(self, core: Core, actor: Actor, task_id: str, environment_id: str) -> None:
+    def __init__(self, core: Core, actor: Actor, subject: tasks.Subject, task_id: str, owner_id: str) -> None:
         self.core = core
         self.actor = actor
+        self.subject = subject
         self.task_id = task_id
-        self.environment_id = environment_id
+        self.owner_id = owner_id
 
     def first_seq(self) -> int:
         """From the beginning."""
@@ -117,15 +118,17 @@ class TaskStream:
 
     def page(self, after: int) -> dict[str, Any]:
         """Return stored events of the task after a seq."""
-        return installs.timeline_of(self.core, self.actor, self.task_id, self.environment_id, after, PAGE)
+        return tasks.timeline_of(
+            self.core, self.actor, self.subject, self.task_id, self.owner_id, after, PAGE
+        )
 
     def wants(self, event: Event) -> bool:
         """Say whether it is about this task."""
-        return event["resource_id"] == self.task_id and event["resource_type"] == "install_task"
+        return event["resource_id"] == self.task_id and event["resource_type"] == f"{self.subject.name}_task"
 
     def end(self) -> dict[str, Any] | None:
         """Return the task's last state, once it has one."""
-        return installs.ended(self.core, self.actor, self.task_id)
+        return tasks.ended(self.core, self.actor, self.subject, self.task_id)
 
 
 class EventStream:
@@ -225,6 +228,10 @@ _MAY_END = (
     | {"release.rollback_completed", "release.rollback_failed"}
     | {f"environment.install_{end}" for end in ("succeeded", "failed", "rejected", "expired", "cancelled")}
     | {"environment.install_rollback_succeeded", "environment.install_rollback_failed"}
+    | {
+        f"network_entry.{end}"
+        for end in ("ready", "failed", "rolled_back", "failover_observed", "rejected", "expired", "cancelled")
+    }
 )
 
 

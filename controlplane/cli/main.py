@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "binding": ("resources:binding", "Who holds which role where."),
     "host": ("host:host", "Hosts, and their keys."),
     "cluster": ("cluster:cluster", "Kubernetes clusters, and how they are reached."),
+    "network-entry": ("network_entry:network_entry", "One virtual IP before a cluster."),
     "environment": ("environment:environment", "Environments, and how they are installed."),
     "service": ("service:service", "Services and their versions."),
     "target": ("target:target", "Targets: where a service is released."),

@@ -10,10 +10,11 @@ class Outcome(IntEnum):
     """An exit code. The numbers never change; scripts rely on them."""
 
     OK = 0
-    """It was done; for a release: it is applied, or was rolled back as asked; for an install: it succeeded."""
+    """It was done; for a release: it is applied, or was rolled back as asked; for an install or a network entry: it
+    succeeded."""
     RELEASE_FAILED = 1
     """The release or install ended otherwise: failed, rejected, expired, cancelled. Also: the event chain is
-    broken, a target has drifted, or an environment is not healthy."""
+    broken, a target has drifted, an environment is not healthy, or a network entry has failed."""
     USAGE = 2
     """The command, or the request it made, is not valid; the fields are named."""
     REFUSED = 3

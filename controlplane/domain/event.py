@@ -84,7 +84,18 @@ RESOURCE_ACTIONS: Mapping[str, list[str]] = {
     ],
     "network_entry": [
         "previewed",
+        "preview_failed",
         "apply_requested",
+        "pending_approval",
+        "approved",
+        "rejected",
+        "expired",
+        "cancelled",
+        "cancel_requested",
+        "waiting_lock",
+        "retried",
+        "resumed",
+        "started",
         "step_started",
         "step_succeeded",
         "step_failed",
@@ -92,6 +103,8 @@ RESOURCE_ACTIONS: Mapping[str, list[str]] = {
         "failed",
         "rolled_back",
         "failover_observed",
+        "degraded",
+        "recovered",
     ],
     "access": ["denied", "login_failed", "token_created", "token_revoked", "role_bound", "role_unbound"],
     "resource": ["created", "updated", "deleted", "host_key_pinned", "drift_found"],
@@ -99,6 +112,30 @@ RESOURCE_ACTIONS: Mapping[str, list[str]] = {
 
 ACTIONS = frozenset(f"{group}.{action}" for group, actions in RESOURCE_ACTIONS.items() for action in actions)
 STATUSES = frozenset({"success", "failed", "warning", "running"})
+
+# What the end and the request of a network entry's task are called; all else is called as for other tasks.
+_ENTRY_ACTIONS: Mapping[tuple[str, str], str] = {
+    ("apply", "succeeded"): "ready",
+    ("rollback", "succeeded"): "rolled_back",
+    ("failover_test", "succeeded"): "failover_observed",
+}
+
+
+def task_action(subject: str, kind: str, action: str) -> str:
+    """Return what an event about a task is called.
+
+    Args:
+        subject: what the task is about: `install` or `network_entry`.
+        kind: what it does there: `install`, `apply`, `rollback`, `failover_test`.
+        action: what happened to it: `requested`, `step_failed`, `succeeded`...
+    """
+    if subject == "network_entry":
+        named = "apply_requested" if action == "requested" else _ENTRY_ACTIONS.get((kind, action), action)
+        return f"network_entry.{named}"
+    if kind == "rollback" and action in ("started", "succeeded", "failed"):
+        action = f"rollback_{action}"
+    return f"environment.install_{action}"
+
 
 # What the hash covers, in this order of names. Adding a field would break every chain that is kept elsewhere.
 HASHED = [

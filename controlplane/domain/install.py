@@ -83,6 +83,15 @@ def check_status(state: TaskState, status: str) -> None:
         raise ValueError(f"status {status!r} does not belong to state {state}")
 
 
+def policy_action(subject: str, kind: str) -> str:
+    """Return what the approval matrix calls a kind of task."""
+    if kind == "rollback":
+        return "rollback"
+    if kind == "failover_test":
+        return "failover_test"
+    return "install" if subject == "install" else "network_entry"
+
+
 def check_nodes(runtime_type: str, roles: Iterable[str]) -> None:
     """Let pass what can become an environment: a host at least, and for a cluster one or three control planes.
 

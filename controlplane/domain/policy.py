@@ -40,6 +40,7 @@ FACTS: Mapping[str, tuple[int, str]] = {
     "replica_loss": (1, "fewer replicas would run"),
     "stateful_change": (1, "something that keeps data would change"),
     "field_takeover": (2, "a field that somebody else manages would be taken over"),
+    "interrupts": (1, "what serves would be interrupted for some seconds"),
     "tls_unverified": (1, "the cluster's certificate is not verified"),
 }
 

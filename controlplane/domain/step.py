@@ -69,18 +69,21 @@ def _detail(host: str | None, step: Mapping[str, Any]) -> dict[str, Any]:
     return detail
 
 
-# The steps of an install, by the action that does one.
+# The steps of a task on hosts, by the action that does one: the first of them where it does several.
 STEP_OF_INSTALL: Mapping[str, str] = {
     f"{COLLECTION}bundle_verify": "bundle_verify",
     f"{COLLECTION}environment_preflight": "preflight",
     f"{COLLECTION}bundle_delivery": "bundle_delivery",
     f"{COLLECTION}container_runtime": "container_runtime",
     f"{COLLECTION}compose_environment": "compose_environment",
+    f"{COLLECTION}network_entry_prepare": "preflight",
+    f"{COLLECTION}network_entry_activate": "activate",
+    f"{COLLECTION}network_entry_stand_back": "stand_back",
 }
 
 
 def installing(kind: str, action: str | None, host: str | None) -> dict[str, Any] | None:
-    """Return the detail of `install_step_started` for an event that begins a step of an install, else None."""
+    """Return the detail of `step_started` for an event that begins a step of a task on hosts, else None."""
     if kind != "runner_on_start" or host is None or action is None or action not in STEP_OF_INSTALL:
         return None
     return {"host": host, "step": STEP_OF_INSTALL[action]}

@@ -14,7 +14,7 @@ from controlplane.domain import cluster as rules
 from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
 from controlplane.domain.permission import Actor, Permission
-from controlplane.services import access, cluster_access, cluster_connection, record, views
+from controlplane.services import access, cluster_access, cluster_connection, network_entries, record, views
 from controlplane.services.cluster_connection import Tried
 from controlplane.services.core import Core
 from controlplane.store import events, pages
@@ -186,7 +186,7 @@ def set_connection(core: Core, actor: Actor, cluster_id: str, given: Mapping[str
 
 def delete(core: Core, actor: Actor, cluster_id: str) -> None:
     """Forget a cluster and its credential. Raises Problem `cluster_not_found`, `permission_denied`,
-    `resource_in_use` (a target is on it)."""
+    `resource_in_use` (a target is on it, or it has a network entry)."""
     _, project = _load_for(core, actor, cluster_id, Permission.CLUSTER_WRITE)
     with core.database.write() as session:
         cluster, _ = _load(session, cluster_id, actor)
@@ -194,6 +194,7 @@ def delete(core: Core, actor: Actor, cluster_id: str) -> None:
         if users:
             names = ", ".join(target.name for target in users)
             raise Problem("resource_in_use", f"targets are on cluster {cluster.name}: {names}")
+        network_entries.forget(session, cluster)
         record.remove(session, cluster, f"cluster {cluster.name} is used still")
         record.tell(
             core, session, actor, "resource.deleted", ("cluster", cluster_id), project, name=cluster.name

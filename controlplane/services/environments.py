@@ -155,7 +155,8 @@ def delete(core: Core, actor: Actor, environment_id: str) -> None:
 
 def _forget_tasks(session: Session, environment: Environment) -> None:
     """Delete what is kept of installs; their events stay. Refused while one is at work, or waits for a decision."""
-    tasks = list(session.scalars(select(InstallTask).where(InstallTask.environment_id == environment.id)))
+    its_own = (InstallTask.environment_id == environment.id) & (InstallTask.subject == "install")
+    tasks = list(session.scalars(select(InstallTask).where(its_own)))
     live = [task.id for task in tasks if task.state in (TaskState.PENDING, TaskState.RUNNING)]
     if live:
         raise Problem(

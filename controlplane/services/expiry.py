@@ -50,7 +50,7 @@ def _expire_install(core: Core, task_id: str) -> bool:
             if task.status not in ("previewed", "preview_failed"):
                 return False
             guard.move_task(session, task, TaskState.CANCELLED, "expired", finished_at=now)
-            told = timeline.install_event(task, "expired", "warning", error_key="preview_expired")
+            told = timeline.task_event(task, "expired", "warning", error_key="preview_expired")
             events.append(session, system_actor("scheduler"), now, [told])
     except Problem:
         # It was applied between the look and the update.

@@ -18,7 +18,7 @@ from controlplane.services import access, record, views
 from controlplane.services.core import Core
 from controlplane.store import pages
 from controlplane.store.pages import PageRequest
-from controlplane.store.tables import Environment, EnvironmentNode, Host, Project
+from controlplane.store.tables import Cluster, Environment, EnvironmentNode, Host, NetworkEntry, Project
 
 SECRETS = ("private_key", "password", "become_password")
 PLAIN = ("name", "address", "port", "user", "become", "jump_host_id")
@@ -281,8 +281,17 @@ def _users(session: Session, host_id: str) -> list[str]:
         .join(EnvironmentNode, EnvironmentNode.environment_id == Environment.id)
         .where(EnvironmentNode.host_id == host_id)
     )
-    return [f"environment {name}" for name in environments] + [
-        f"host {name}" for name in _behind(session, host_id)
+    entries = session.execute(
+        select(Cluster.name, NetworkEntry.nodes).join(Cluster, Cluster.id == NetworkEntry.cluster_id)
+    )
+    return [
+        *(f"environment {name}" for name in environments),
+        *(f"host {name}" for name in _behind(session, host_id)),
+        *(
+            f"the network entry of cluster {row.name}"
+            for row in entries
+            if any(node["host_id"] == host_id for node in row.nodes)
+        ),
     ]
 
 

@@ -18,17 +18,11 @@ from controlplane.store.tables import Environment, EnvironmentNode, Host, Instal
 API = "tidegate.environment/v1"
 
 
-def requested(core: Core, task: InstallTask) -> dict[str, Any]:
-    """Return what was asked for: `runtime_version`, `profile`, `inputs`."""
-    found: dict[str, Any] = json.loads(core.vault.decrypt(task.request_cipher))
-    return found
-
-
 def of_preview(core: Core, session: Session, task: InstallTask) -> dict[str, Any]:
     """Return what a preview is made from."""
-    asked = requested(core, task)
+    asked: dict[str, Any] = json.loads(core.vault.decrypt(task.request_cipher))
     return {
-        **of_environment(core, session, session.get_one(Environment, task.environment_id), task.nodes),
+        **of_environment(core, session, session.get_one(Environment, task.environment_id or ""), task.nodes),
         **{name: asked[name] for name in ("runtime_version", "profile") if asked.get(name)},
         "inputs": asked.get("inputs") or {},
         "task_id": task.id,

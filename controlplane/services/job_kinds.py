@@ -10,6 +10,9 @@ from controlplane.services.environment_health import EnvironmentHealthJob
 from controlplane.services.install_job import InstallJob
 from controlplane.services.install_preview_job import InstallPreviewJob
 from controlplane.services.job_kind import JobKind
+from controlplane.services.network_entry_check import NetworkEntryCheckJob
+from controlplane.services.network_entry_job import NetworkEntryJob
+from controlplane.services.network_entry_preview_job import NetworkEntryPreviewJob
 from controlplane.services.preview_job import PreviewJob
 from controlplane.services.target_status import TargetStatusJob
 
@@ -20,4 +23,7 @@ KINDS: Mapping[str, type[JobKind]] = {
     "install_preview": InstallPreviewJob,
     "install": InstallJob,
     "environment_health": EnvironmentHealthJob,
+    "network_entry_preview": NetworkEntryPreviewJob,
+    "network_entry": NetworkEntryJob,
+    "network_entry_check": NetworkEntryCheckJob,
 }

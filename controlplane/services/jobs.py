@@ -88,13 +88,13 @@ def add_apply(session: Session, release: Release, now: datetime, request_id: str
     )
 
 
-def add_install(session: Session, task: InstallTask, now: datetime, request_id: str | None) -> Job:
-    """Add the job that does an install's task, with the hosts of its nodes as what it locks."""
+def add_task(session: Session, task: InstallTask, now: datetime, request_id: str | None) -> Job:
+    """Add the job that does a task, with the hosts of its nodes as what it locks."""
     return add(
         session,
         now,
-        kind="install",
-        resource=("install_task", task.id),
+        kind=task.subject,
+        resource=(task.resource_type, task.id),
         project_id=task.project_id,
         resources=[locks.host(node["host_id"]) for node in task.nodes],
         request_id=request_id,
@@ -163,10 +163,10 @@ def _show_waiting(core: Core, session: Session, job: Job, holder: str, now: date
     if job.waiting_for == holder:
         return
     job.waiting_for = holder
-    task = session.get(InstallTask, job.resource_id) if job.kind == "install" else None
+    task = session.get(InstallTask, job.resource_id) if job.resource_type.endswith("_task") else None
     if task is not None and task.status == "queued":
         guard.set_task_status(session, task, "waiting_lock")
-        held = timeline.install_event(task, "waiting_lock", "running", holder=holder, resources=job.resources)
+        held = timeline.task_event(task, "waiting_lock", "running", holder=holder, resources=job.resources)
         events.append(session, _worker(job), now, [held])
         return
     release = session.get(Release, job.resource_id) if job.resource_type == "release" else None

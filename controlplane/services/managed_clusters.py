@@ -77,10 +77,8 @@ def keep(core: Core, session: Session, task: InstallTask, prepared: Prepared, no
 
 def _free_name(session: Session, task: InstallTask) -> str:
     """Return the environment's name, or it with the end of its id where a cluster is called so already."""
+    name = (task.environment_name or "")[:63]
     taken = session.scalar(
-        select(Cluster.id).where(
-            Cluster.project_id == task.project_id, Cluster.name == task.environment_name[:63]
-        )
+        select(Cluster.id).where(Cluster.project_id == task.project_id, Cluster.name == name)
     )
-    name = task.environment_name[:63]
-    return f"{name[:56]}-{task.environment_id[-6:]}" if taken else name
+    return f"{name[:56]}-{(task.environment_id or '')[-6:]}" if taken else name

@@ -112,8 +112,10 @@ class ReleaseScope:
         }
 
 
-class InstallScope:
-    """An install of an environment, or its rollback."""
+class TaskScope:
+    """A task on hosts: an install of an environment, a network entry of a cluster, or the rollback of one."""
+
+    shown_as = "install_task"
 
     def about(self, row: InstallTask) -> About:
         """See `TicketScope`."""
@@ -124,7 +126,7 @@ class InstallScope:
     def wait(self, session: Session, row: InstallTask, ticket: Ticket) -> list[NewEvent]:
         """See `TicketScope`."""
         guard.set_task_status(session, row, "pending_approval", ticket_id=ticket.id)
-        return [timeline.install_event(row, "pending_approval", "running", ticket=ticket.id)]
+        return [timeline.task_event(row, "pending_approval", "running", ticket=ticket.id)]
 
     def let_through(
         self, session: Session, ticket: Ticket, actor: Actor, now: datetime
@@ -134,8 +136,8 @@ class InstallScope:
         if task is None:
             return None, []
         guard.set_task_status(session, task, "queued")
-        job = jobs.add_install(session, task, now, actor.request_id)
-        return job, [timeline.install_event(task, "approved", by=actor.name, ticket=ticket.id)]
+        job = jobs.add_task(session, task, now, actor.request_id)
+        return job, [timeline.task_event(task, "approved", by=actor.name, ticket=ticket.id)]
 
     def reject(
         self, session: Session, ticket: Ticket, actor: Actor, comment: str, now: datetime
@@ -145,7 +147,7 @@ class InstallScope:
         if task is None:
             return []
         guard.move_task(session, task, TaskState.CANCELLED, "rejected", finished_at=now)
-        return [timeline.install_event(task, "rejected", "failed", by=actor.name, comment=comment)]
+        return [timeline.task_event(task, "rejected", "failed", by=actor.name, comment=comment)]
 
     def expire(self, session: Session, ticket: Ticket, now: datetime) -> list[NewEvent]:
         """See `TicketScope`."""
@@ -153,22 +155,39 @@ class InstallScope:
         if task is None or task.status != "pending_approval":
             return []
         guard.move_task(session, task, TaskState.CANCELLED, "expired", finished_at=now)
-        return [timeline.install_event(task, "expired", "warning", error_key="ticket_expired")]
+        return [timeline.task_event(task, "expired", "warning", error_key="ticket_expired")]
 
     def show(self, session: Session, ticket: Ticket) -> dict[str, Any]:
         """See `TicketScope`."""
         task = session.get(InstallTask, ticket.scope_id)
         return {
-            "install_task": views.install_task(task) if task else None,
-            "preview": views.install_preview(task) if task else None,
+            self.shown_as: views.task(task) if task else None,
+            "preview": views.task_preview(task) if task else None,
         }
+
+
+class NetworkEntryScope(TaskScope):
+    """What is done with the virtual IP before a cluster."""
+
+    shown_as = "network_entry_task"
+
+    def about(self, row: InstallTask) -> About:
+        """See `TicketScope`."""
+        hosts = ", ".join(node["name"] for node in row.nodes)
+        verb = {
+            "apply": "put a virtual IP before",
+            "rollback": "take back the virtual IP before",
+            "failover_test": "interrupt the virtual IP to measure a failover of",
+        }[row.kind]
+        return About("network_entry", f"{verb} cluster {row.cluster_name} on {hosts}")
 
 
 _RELEASES = ReleaseScope()
 SCOPES: Mapping[str, TicketScope] = {
     "release": _RELEASES,
     "rollback": _RELEASES,
-    "install": InstallScope(),
+    "install": TaskScope(),
+    "network_entry": NetworkEntryScope(),
 }
 
 
@@ -179,4 +198,4 @@ def of_ticket(ticket: Ticket) -> TicketScope:
 
 def of_row(row: Gated) -> TicketScope:
     """Return what knows about a kind of work."""
-    return SCOPES["install"] if isinstance(row, InstallTask) else _RELEASES
+    return SCOPES[row.subject] if isinstance(row, InstallTask) else _RELEASES

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import Session
 
 from controlplane.domain.errors import Problem
+from controlplane.domain.event import task_action
 from controlplane.domain.permission import Actor, Permission, reach
 from controlplane.services import access
 from controlplane.services.core import Core
@@ -44,17 +45,18 @@ def release_event(release: Release, action: str, status: str = "success", /, **d
     )
 
 
-def install_event(task: InstallTask, action: str, status: str = "success", /, **detail: Any) -> NewEvent:
-    """Return an event about an install's task: `environment.install_<action>`, its environment filled in."""
+def task_event(task: InstallTask, action: str, status: str = "success", /, **detail: Any) -> NewEvent:
+    """Return an event about a task; what it is called goes by what the task is about."""
+    cluster = {"cluster_id": task.cluster_id} if task.cluster_id else {}
     return NewEvent(
-        f"environment.install_{action}",
-        "install_task",
+        task_action(task.subject, task.kind, action),
+        task.resource_type,
         task.id,
         status=status,
         project_id=task.project_id,
         team_id=task.team_id,
         environment_id=task.environment_id,
-        detail={"kind": task.kind, **detail},
+        detail={"kind": task.kind, **cluster, **detail},
     )
 
 
@@ -72,12 +74,12 @@ def of_release(core: Core, actor: Actor, release_id: str, after: int = 0, limit:
 
 
 def of_task(core: Core, task: InstallTask, after: int = 0, limit: int = 100) -> dict[str, Any]:
-    """Return `{items, next}`: the events of an install's task after a seq. Who may read it is for the caller to ask.
+    """Return `{items, next}`: the events of a task after a seq. Who may read it is for the caller to ask.
 
     Raises:
         Problem: `validation_error` (limit).
     """
-    query = select(Event).where(Event.resource_type == "install_task", Event.resource_id == task.id)
+    query = select(Event).where(Event.resource_type == task.resource_type, Event.resource_id == task.id)
     return _after(core, query, after, limit)
 
 

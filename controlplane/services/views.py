@@ -8,7 +8,15 @@ from typing import Any
 
 from controlplane.domain.release import read_state
 from controlplane.store.events import rfc3339
-from controlplane.store.tables import InstallStep, InstallTask, Job, Release, Ticket, TicketAction
+from controlplane.store.tables import (
+    InstallStep,
+    InstallTask,
+    Job,
+    NetworkEntry,
+    Release,
+    Ticket,
+    TicketAction,
+)
 
 
 def moment(value: datetime | None) -> str | None:
@@ -75,16 +83,18 @@ def preview(row: Release) -> dict[str, Any]:
     }
 
 
-def install_task(row: InstallTask) -> dict[str, Any]:
-    """Return the fields of an install's task."""
+def task(row: InstallTask) -> dict[str, Any]:
+    """Return the fields of a task, with those of what it is about."""
+    owner: dict[str, Any] = {"cluster": row.cluster_name, "cluster_id": row.cluster_id}
+    if row.subject == "install":
+        owner = {"environment": row.environment_name, "environment_id": row.environment_id}
     return {
+        **owner,
         "task_id": row.id,
         "kind": row.kind,
         "state": row.state,
         "status": row.status,
         "project_id": row.project_id,
-        "environment": row.environment_name,
-        "environment_id": row.environment_id,
         "stage": row.stage,
         "runtime_type": row.runtime_type,
         "nodes": row.nodes,
@@ -107,10 +117,15 @@ def install_task(row: InstallTask) -> dict[str, Any]:
     }
 
 
-def install_preview(row: InstallTask) -> dict[str, Any]:
-    """Return the whole preview of an install: what each host is, what would be done there, what stands against it."""
+def task_preview(row: InstallTask) -> dict[str, Any]:
+    """Return the whole preview of a task: what each host is, what would be done there, what stands against it."""
     document = row.preview or {}
+    if row.subject == "install":
+        own = {"inputs": document.get("inputs", []), "bundle": document.get("bundle")}
+    else:
+        own = {"lvs_vip": document.get("lvs_vip"), "remove": document.get("remove", False)}
     return {
+        **own,
         "task_id": row.id,
         "preview_ref": row.preview_ref,
         "preview_digest": row.preview_digest,
@@ -118,13 +133,32 @@ def install_preview(row: InstallTask) -> dict[str, Any]:
         "status": row.status,
         "summary": document.get("summary", {}),
         "hosts": document.get("hosts", {}),
-        "inputs": document.get("inputs", []),
-        "bundle": document.get("bundle"),
         "checks": document.get("checks", []),
         "risk_level": document.get("risk_level"),
         "risk_reasons": document.get("risk_reasons", []),
         "approval": document.get("approval"),
         "binding": document.get("binding"),
+    }
+
+
+def network_entry(cluster_id: str, cluster: str, row: NetworkEntry | None) -> dict[str, Any]:
+    """Return how a cluster's entry is, None for a cluster without one."""
+    parameters = row.parameters if row else {}
+    return {
+        "cluster_id": cluster_id,
+        "cluster": cluster,
+        "mode": "lvs_vip" if row else "none",
+        "status": row.status if row else "none",
+        "vip_address": parameters.get("vip_address"),
+        "active_node": row.active_node if row else None,
+        "backends": row.backends if row else [],
+        "problems": row.problems if row else [],
+        "nodes": row.nodes if row else [],
+        "lvs_vip": parameters or None,
+        "task_id": row.task_id if row else None,
+        "previous_task_id": row.previous_task_id if row else None,
+        "last_check_at": moment(row.last_check_at) if row else None,
+        "last_failover": row.last_failover if row else None,
     }
 
 

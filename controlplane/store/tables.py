@@ -457,20 +457,26 @@ class TicketAction(Base):
 
 
 class InstallTask(Base):
-    """An install of an environment, or its rollback, from its preview to its end. `state` moves only through
-    `store.guard`.
+    """A task on hosts, from its preview to its end. `state` moves only through `store.guard`.
 
-    `nodes` are those of the preview: `[{host_id, name, role}]`. `request_cipher` is what was asked for (runtime
-    version, profile, inputs), which may hold secrets.
+    `subject` says what it is about: `install`, an install of an environment or its rollback; `network_entry`, a
+    cluster's virtual IP. `nodes` are those of the preview: `[{host_id, name, role}]`. `request_cipher` is what was
+    asked for, which may hold secrets.
     """
 
     __tablename__ = "install_tasks"
-    __table_args__ = (Index("ix_install_tasks_environment_created", "environment_id", "created_at", "id"),)
+    __table_args__ = (
+        Index("ix_install_tasks_environment_created", "environment_id", "created_at", "id"),
+        Index("ix_install_tasks_cluster_created", "cluster_id", "created_at", "id"),
+    )
     id: Mapped[str] = _pk()
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
     team_id: Mapped[str | None] = mapped_column(String(40))
-    environment_id: Mapped[str] = mapped_column(ForeignKey("environments.id"))
-    environment_name: Mapped[str]
+    subject: Mapped[str] = mapped_column(String(16), default="install")
+    environment_id: Mapped[str | None] = mapped_column(ForeignKey("environments.id"))
+    environment_name: Mapped[str | None]
+    cluster_id: Mapped[str | None] = mapped_column(ForeignKey("clusters.id"))
+    cluster_name: Mapped[str | None] = mapped_column(String(63))
     stage: Mapped[str] = mapped_column(String(16))
     runtime_type: Mapped[str] = mapped_column(String(16))
     kind: Mapped[str] = mapped_column(String(16))
@@ -499,6 +505,11 @@ class InstallTask(Base):
     diagnostics: Mapped[dict[str, Any] | None]
     cancel_requested_at: Mapped[datetime | None]
 
+    @property
+    def resource_type(self) -> str:
+        """What events, jobs and the like call it."""
+        return f"{self.subject}_task"
+
 
 class InstallStep(Base):
     """A step of a task on a host: where it stands now, and what it said last."""
@@ -519,6 +530,34 @@ class InstallStep(Base):
     error_key: Mapped[str | None] = mapped_column(String(48))
     remediation: Mapped[str | None] = mapped_column(Text)
     detail: Mapped[dict[str, Any]] = mapped_column(default=dict)
+
+
+# --- network entries -----------------------------------------------------------------------------------------
+
+
+class NetworkEntry(Base):
+    """The virtual IP before a cluster, as it is now. A cluster without one has no row.
+
+    `task_id` is the apply that made it what it is, `previous_task_id` the one that a rollback goes back to;
+    `parameters` are what was asked for without its secret. `is_applied` is false from the beginning of an apply to
+    its success: what was never applied is not checked. `nodes` are `[{host_id, name, role}]`.
+    """
+
+    __tablename__ = "network_entries"
+    cluster_id: Mapped[str] = mapped_column(ForeignKey("clusters.id"), primary_key=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id"), index=True)
+    task_id: Mapped[str] = mapped_column(String(40))
+    previous_task_id: Mapped[str | None] = mapped_column(String(40))
+    is_applied: Mapped[bool] = mapped_column(default=False)
+    status: Mapped[str] = mapped_column(String(16))
+    parameters: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    nodes: Mapped[list[Any]] = mapped_column(default=list)
+    active_node: Mapped[str | None] = mapped_column(String(63))
+    backends: Mapped[list[Any]] = mapped_column(default=list)
+    problems: Mapped[list[Any]] = mapped_column(default=list)
+    last_check_at: Mapped[datetime | None]
+    last_failover: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime]
 
 
 # --- work ----------------------------------------------------------------------------------------------------

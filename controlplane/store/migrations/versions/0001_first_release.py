@@ -354,8 +354,11 @@ def upgrade() -> None:
         sa.Column("id", sa.String(length=40), nullable=False),
         sa.Column("project_id", sa.String(length=40), nullable=False),
         sa.Column("team_id", sa.String(length=40), nullable=True),
-        sa.Column("environment_id", sa.String(length=40), nullable=False),
-        sa.Column("environment_name", sa.String(length=255), nullable=False),
+        sa.Column("subject", sa.String(length=16), nullable=False),
+        sa.Column("environment_id", sa.String(length=40), nullable=True),
+        sa.Column("environment_name", sa.String(length=255), nullable=True),
+        sa.Column("cluster_id", sa.String(length=40), nullable=True),
+        sa.Column("cluster_name", sa.String(length=63), nullable=True),
         sa.Column("stage", sa.String(length=16), nullable=False),
         sa.Column("runtime_type", sa.String(length=16), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
@@ -383,6 +386,7 @@ def upgrade() -> None:
         sa.Column("bundle_digest", sa.String(length=80), nullable=True),
         sa.Column("diagnostics", sa.JSON(), nullable=True),
         sa.Column("cancel_requested_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["cluster_id"], ["clusters.id"], name=op.f("fk_install_tasks_cluster_id")),
         sa.ForeignKeyConstraint(
             ["environment_id"], ["environments.id"], name=op.f("fk_install_tasks_environment_id")
         ),
@@ -391,12 +395,36 @@ def upgrade() -> None:
         sa.UniqueConstraint("preview_ref", name=op.f("uq_install_tasks_preview_ref")),
     )
     op.create_index(
+        "ix_install_tasks_cluster_created", "install_tasks", ["cluster_id", "created_at", "id"], unique=False
+    )
+    op.create_index(
         "ix_install_tasks_environment_created",
         "install_tasks",
         ["environment_id", "created_at", "id"],
         unique=False,
     )
     op.create_index(op.f("ix_install_tasks_project_id"), "install_tasks", ["project_id"], unique=False)
+    op.create_table(
+        "network_entries",
+        sa.Column("cluster_id", sa.String(length=40), nullable=False),
+        sa.Column("project_id", sa.String(length=40), nullable=False),
+        sa.Column("task_id", sa.String(length=40), nullable=False),
+        sa.Column("previous_task_id", sa.String(length=40), nullable=True),
+        sa.Column("is_applied", sa.Boolean(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("parameters", sa.JSON(), nullable=False),
+        sa.Column("nodes", sa.JSON(), nullable=False),
+        sa.Column("active_node", sa.String(length=63), nullable=True),
+        sa.Column("backends", sa.JSON(), nullable=False),
+        sa.Column("problems", sa.JSON(), nullable=False),
+        sa.Column("last_check_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_failover", sa.JSON(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["cluster_id"], ["clusters.id"], name=op.f("fk_network_entries_cluster_id")),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_network_entries_project_id")),
+        sa.PrimaryKeyConstraint("cluster_id", name=op.f("pk_network_entries")),
+    )
+    op.create_index(op.f("ix_network_entries_project_id"), "network_entries", ["project_id"], unique=False)
     op.create_table(
         "service_versions",
         sa.Column("id", sa.String(length=40), nullable=False),

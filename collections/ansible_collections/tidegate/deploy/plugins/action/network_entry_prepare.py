@@ -25,7 +25,7 @@ class ActionModule(EntryAction):
         started = time.time()
         key = self._veil.key_of(self._host, self._entry.entry_id).hex()
         answer = self._ask("network_entry_preview", self._payload(veil_key=key))
-        found = entry_preview.document(self._host, answer)
+        found = entry_preview.document(self._host, answer, self._artifacts)
         try:
             entry_preview.compare(self._spec, self._host, found, answer["is_own_work"])
         except ReleaseError as error:

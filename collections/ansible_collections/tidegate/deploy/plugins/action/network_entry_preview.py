@@ -14,10 +14,14 @@ class ActionModule(EntryAction):
     VERB = "preview"
 
     def _work(self) -> dict[str, Any]:
-        entry_bundle.artifacts(self._spec.get("bundle_dir"), self._entry)
+        # What takes an entry back needs no program of a bundle, which may be gone.
+        artifacts = (
+            {} if self._spec.get("for_rollback")
+            else entry_bundle.artifacts(self._spec.get("bundle_dir"), self._entry)
+        )  # fmt: skip
         key = self._veil.key_of(self._host, self._entry.entry_id).hex()
         answer = self._ask("network_entry_preview", self._payload(veil_key=key))
-        result = entry_preview.document(self._host, answer)
+        result = entry_preview.document(self._host, answer, artifacts)
         self._keep(self._host, result)
         diff = [{"before": one["before"], "after": one["after"], "before_header": one["path"],
                  "after_header": one["path"]} for one in result["files"]]  # fmt: skip

@@ -16,8 +16,9 @@ from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors imp
 _CONFIG = "keepalived.conf"
 
 
-def document(host: str, answer: dict[str, Any]) -> dict[str, Any]:
-    """The preview, `tidegate.preview/v1`, from what the host's module answered."""
+def document(host: str, answer: dict[str, Any], artifacts: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The preview, `tidegate.preview/v1`, from what the host's module answered; the programs are bound with it."""
+    parts = {**answer["parts"], "programs": _digest({name: one["sha256"] for name, one in artifacts.items()})}
     found = [*answer["checks"], *checks.clock_skew(answer["clock"], time.time())]
     before, after = answer["before"], answer["after"]
     action = "none" if before == after else "add" if not before else "change" if after else "remove"
@@ -37,18 +38,34 @@ def document(host: str, answer: dict[str, Any]) -> dict[str, Any]:
         ],
         "entry": answer["entry"],
         "checks": [{**one, "host": host} for one in found],
-        "fingerprint_parts": answer["parts"],
-        "fingerprint": fingerprint(answer["parts"]),
+        "rollback": answer["rollback"],
+        "fingerprint_parts": parts,
+        "fingerprint": fingerprint(parts),
     }
 
 
 def fingerprint(parts: dict[str, str]) -> str:
     """One digest for all parts."""
-    return "sha256:" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return _digest(parts)
+
+
+def _digest(value: dict[str, str]) -> str:
+    return "sha256:" + hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def compare(spec: dict[str, Any], host: str, found: dict[str, Any], is_own_work: bool) -> None:
     """Raises ReleaseError for what stands in the way of an apply: a moved host, or the first blocking check."""
+    compare_fingerprint(spec, host, found, is_own_work)
+    blocking = [one for one in found["checks"] if one["level"] == "blocking"]
+    if blocking:
+        first = blocking[0]
+        raise ReleaseError(
+            first["code"], first["message"], first["hint"], reason=first["reason"], checks=blocking
+        )
+
+
+def compare_fingerprint(spec: dict[str, Any], host: str, found: dict[str, Any], is_own_work: bool) -> None:
+    """Raises ReleaseError `preview_stale` for a host that moved since its preview."""
     expect = spec.get("expect") or {}
     known = (expect.get("fingerprints") or {}).get(host)
     # What moved on a host where this very operation was begun is its own work.
@@ -61,10 +78,4 @@ def compare(spec: dict[str, Any], host: str, found: dict[str, Any], is_own_work:
             "the host changed since the preview: " + ", ".join(moved),
             "Preview again.",
             moved=moved,
-        )
-    blocking = [one for one in found["checks"] if one["level"] == "blocking"]
-    if blocking:
-        first = blocking[0]
-        raise ReleaseError(
-            first["code"], first["message"], first["hint"], reason=first["reason"], checks=blocking
         )

@@ -39,6 +39,9 @@ _REFUSED = (
     "helmGlobals",
     "helmChartInflationGenerator",
 )
+_GENERATORS = ("configMapGenerator", "secretGenerator")
+_GUARDED = (*_DIRECTORIES, *_FILES, *_REFUSED, *_GENERATORS, "buildMetadata", "files", "envs", "env", "path")
+_FOLDED = {name.casefold() for name in _GUARDED}
 
 
 def folder_files(folder: Path) -> dict[str, str]:
@@ -108,6 +111,7 @@ def _require_own(name: str, text: str, files: Mapping[str, str]) -> None:
     document = documents.plain(text, name)
     if not isinstance(document, Mapping):
         raise documents.invalid(f"{name} is not a mapping")
+    _require_exact_names(document, name)
     for field in _REFUSED:
         if document.get(field):
             raise documents.invalid(f"{field} in {name}: no plugin, function or chart is run")
@@ -126,12 +130,24 @@ def _require_own(name: str, text: str, files: Mapping[str, str]) -> None:
                 raise documents.invalid(
                     f"{field} in {name} names {entry[:200]}, which is not in the directory"
                 )
-    for field in ("configMapGenerator", "secretGenerator"):
+    for field in _GENERATORS:
         for entry in _generated(document, field, name):
             if _path(folder, entry) not in files:
                 raise documents.invalid(
                     f"{field} in {name} names {entry[:200]}, which is not in the directory"
                 )
+
+
+def _require_exact_names(value: Any, name: str) -> None:
+    """kubectl reads names of fields without regard to case (Go's encoding/json): a guard has to see each of them."""
+    if isinstance(value, Mapping):
+        for key, below in value.items():
+            if isinstance(key, str) and key not in _GUARDED and key.casefold() in _FOLDED:
+                raise documents.invalid(f"{key[:200]} in {name} is a known field in other letter case")
+            _require_exact_names(below, name)
+    elif isinstance(value, list):
+        for below in value:
+            _require_exact_names(below, name)
 
 
 def _entries(document: Mapping[str, Any], field: str, name: str) -> list[str]:

@@ -13,9 +13,11 @@ from .recorded_step import Step
 
 def inspect(payload: Mapping[str, Any], steps: List[Dict[str, Any]]) -> Dict[str, Any]:
     """This host's part of the entry. `settle_seconds` in the payload waits until it stays the same that long, and
-    `wait_vrrp` until VRRP runs and has run for `election_seconds`: then it is decided who has the VIP."""
+    `wait_vrrp` until VRRP runs and has run for `election_seconds`: then it is decided who has the VIP. Who has it is
+    waited for until its table is whole, for `table_seconds` at most: a back end joins it after its first check."""
     end = time.monotonic() + float(payload.get("timeout") or 0)
     quiet_for, since, last = float(payload.get("settle_seconds") or 0), time.monotonic(), None
+    table_end = time.monotonic() + float(payload.get("table_seconds") or 0)
     while True:
         now = live()
         key = (now["holds_vip"], now["balances"], now["vrrp"])
@@ -25,9 +27,19 @@ def inspect(payload: Mapping[str, Any], steps: List[Dict[str, Any]]) -> Dict[str
         is_back = not is_waited_for or (
             now["vrrp"] and _uptime(host_units.VRRP_UNIT) >= float(payload.get("election_seconds") or 0)
         )
-        if (is_back and time.monotonic() - since >= quiet_for) or time.monotonic() > end:
+        is_waiting = time.monotonic() < table_end and not is_whole(now, int(payload.get("backends") or 0))
+        is_settled = is_back and not is_waiting and time.monotonic() - since >= quiet_for
+        if is_settled or time.monotonic() > end:
             return {"changed": False, "live": now}
         time.sleep(0.1)
+
+
+def is_whole(now: Mapping[str, Any], backends: int) -> bool:
+    """Whether this host has not the VIP, or spreads what comes to it over so many real servers (0: over none)."""
+    if not now["holds_vip"] or not backends:
+        return True
+    tables = [len(one["real_servers"]) for one in now["services"]]
+    return bool(tables) and min(tables) >= backends
 
 
 def live() -> Dict[str, Any]:

@@ -50,6 +50,7 @@ def preview(payload: Mapping[str, Any], steps: Steps) -> Dict[str, Any]:
         "after": after,
         "parts": parts,
         "is_own_work": bool(payload.get("operation")) and state.get("operation") == payload["operation"],
+        "rollback": _way_back(state, key),
         "entry": {
             "interface": interface, "priority": entry.priority(host), "is_backend": entry.is_backend(host),
             "quiet_device": host_units.quiet_device(entry) if host_units.needs_address(entry, host) else None,
@@ -103,6 +104,8 @@ def activate(payload: Mapping[str, Any], steps: Steps) -> Dict[str, Any]:
                     remembered.write_file(remembered.PREVIOUS_CONFIG, current["config"], 0o600)
             # Remembered before anything is done: what is half done can be taken back.
             state["current"] = new
+            state["previous_operation"] = state.get("current_operation")
+            state["current_operation"] = payload.get("operation")
         old = state.get("active") or generation.NOTHING
         before = state.setdefault("before", {})
         _keep(state, payload)
@@ -118,13 +121,20 @@ def activate(payload: Mapping[str, Any], steps: Steps) -> Dict[str, Any]:
 
 
 def roll_back(payload: Mapping[str, Any], steps: Steps) -> Dict[str, Any]:
-    """Back to the generation before this one; to nothing when there was none, or when `remove` says so."""
+    """Back to the generation before this one; to nothing when there was none, or when `remove` says so.
+
+    `undo` names the operation that is taken back: a host where it did not come that far stays as it is, and one
+    where this very rollback was done already goes back no further.
+    """
     state = remembered.read()
     if not state and not os.path.isdir(remembered.CONFIG_FOLDER) and not os.path.isdir(remembered.PROGRAMS):
         return {"changed": False, "removed": True}
     if payload["check_mode"]:
         return {"changed": True, "removed": False}
     with remembered.held(payload["holder"], payload.get("fencing_token")):
+        if _is_untouched(state, payload):
+            _unlink(_STAGED)
+            return {"changed": False, "removed": False}
         previous = None if payload.get("remove") else state.get("previous")
         name = "restore" if previous else "remove"
         with Step(steps, name) as step:
@@ -135,6 +145,8 @@ def roll_back(payload: Mapping[str, Any], steps: Steps) -> Dict[str, Any]:
             generation.put(old, goal, state.setdefault("before", {}))
             if previous:
                 state |= {"current": previous, "active": previous, "previous": None}
+                state["current_operation"] = state.get("previous_operation")
+                state["rolled_back_by"] = payload.get("operation")
                 _unlink(remembered.PREVIOUS_CONFIG)
                 programs.remove_all_but(_artifacts_of(state))
                 _keep(state, payload)
@@ -144,6 +156,24 @@ def roll_back(payload: Mapping[str, Any], steps: Steps) -> Dict[str, Any]:
         # After the lock, which lies in it.
         programs.remove_empty(os.path.dirname(remembered.folder()))
     return {"changed": True, "removed": not previous}
+
+
+def _is_untouched(state: Mapping[str, Any], payload: Mapping[str, Any]) -> bool:
+    operation, undo = payload.get("operation"), payload.get("undo")
+    if operation and state.get("rolled_back_by") == operation:
+        return True
+    if payload.get("remove") or not undo or not state.get("current"):
+        return False
+    return bool(state.get("current_operation") != undo)
+
+
+def _way_back(state: Mapping[str, Any], key: bytes) -> Dict[str, Any]:
+    """Which operation made what is here, and the configuration that a rollback of it goes back to."""
+    previous = state.get("previous") or {}
+    return {
+        "operation": state.get("current_operation"),
+        "after": _masked(previous.get("config") or "", key),
+    }
 
 
 def _with_all_units(old: Mapping[str, Any], state: Mapping[str, Any]) -> Dict[str, Any]:

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The controller's half of `network_entry_certificate`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible_collections.tidegate.deploy.plugins.plugin_utils import entry_certificate
+from ansible_collections.tidegate.deploy.plugins.plugin_utils.entry_action import EntryAction
+
+
+class ActionModule(EntryAction):
+    VERB = "certificate"
+
+    def _work(self) -> dict[str, Any]:
+        entry = self._entry
+        own = next(one for one in entry.nodes if one.host == self._host)
+        asked = {"vip": entry.address, "address": own.address, "port": entry.health_check_port}
+        found = self._ask("network_entry_certificate", self._payload(mode="read", **asked))
+        node = str(self._vars.get("tidegate_node_name") or self._host)
+        text, folder = entry_certificate.with_vip(
+            found["configuration"], entry.address, node, own.address, entry.health_check_port
+        )
+        upload = entry_certificate.is_last(self._host, list(self._vars["ansible_play_hosts_all"]))
+        payload = self._payload(
+            mode="renew",
+            configuration=text,
+            folder=folder,
+            upload=upload,
+            names_vip=found["names_vip"],
+            **asked,
+        )
+        return self._done(bool(self._ask("network_entry_certificate", payload)["changed"]))

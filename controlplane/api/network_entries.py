@@ -1,0 +1,350 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`/api/v1/clusters/{id}/network-entry`: one virtual IP before a cluster. DESIGN section 7."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+from marshmallow import fields, validate
+
+from controlplane.api import schema, sse
+from controlplane.api.auth import current_actor, current_core, requires
+from controlplane.api.blueprint import Blueprint
+from controlplane.api.events import EventSchema
+from controlplane.api.header import understands
+from controlplane.api.idempotency import idempotent
+from controlplane.api.installs import ApplyInstallSchema, InstallLogSchema, InstallStepSchema, LogArgs
+from controlplane.api.jobs import JobSchema
+from controlplane.api.prefer import PREFER, asked_wait
+from controlplane.domain import network_entry as rules
+from controlplane.domain.install import TaskState
+from controlplane.domain.permission import Permission
+from controlplane.services import network_entries, tasks
+
+SUBJECT = network_entries.SUBJECT
+
+blueprint = Blueprint(
+    "network_entries",
+    __name__,
+    url_prefix="/clusters/<string:cluster_id>/network-entry",
+    description="One virtual IP before a cluster.",
+)
+
+
+class EntryPreviewSchema(schema.AnswerSchema):
+    """What would be done on each host, and the checks; `preview_ref` is null while or where it cannot be applied."""
+
+    task_id = schema.text(example="tsk_01jd2k3m4n5p6q7r8s9tavbwcx")
+    preview_ref = schema.text(nullable=True, example="pvw_01jd2k3m4n5p6q7r8s9tavbwcx")
+    preview_digest = schema.text("SHA-256 over everything that the preview binds.", nullable=True)
+    preview_expires_at = schema.time(nullable=True)
+    status = schema.text("previewing previewed preview_failed", example="previewed")
+    summary = schema.document("How many configurations would be added, changed, removed or stay.")
+    hosts = schema.document("Per host: its part, its keepalived.conf before and after, its fingerprint.")
+    lvs_vip = schema.document(
+        "The parameters with their defaults; of the password only whether.", nullable=True
+    )
+    remove = fields.Boolean(required=True)
+    checks = fields.List(
+        fields.Dict(),
+        required=True,
+        metadata={"description": "`{level, code, reason, message, hint, host}`."},
+    )
+    risk_level = schema.text("low medium high critical", nullable=True)
+    risk_reasons = fields.List(fields.Raw(), required=True)
+    approval = schema.document("What policy asks for before it may be applied.", nullable=True)
+    binding = schema.document("What the digest covers.", nullable=True)
+
+
+class EntryTaskSchema(schema.AnswerSchema):
+    """Something that is done with an entry. `state` may be relied on, `status` is the finer word."""
+
+    task_id = schema.text(example="tsk_01jd2k3m4n5p6q7r8s9tavbwcx")
+    kind = schema.text("apply rollback failover_test", example="apply")
+    state = fields.String(required=True, metadata={"enum": [str(state) for state in TaskState]})
+    status = schema.text(example="previewed")
+    project_id = schema.text()
+    cluster = schema.text(example="blue")
+    cluster_id = schema.text()
+    stage = schema.text("The strictest of what uses the cluster.", example="production")
+    runtime_type = schema.text(example="k8s")
+    nodes = fields.List(fields.Dict(), required=True)
+    undoes = schema.text("The apply that this one takes back.", nullable=True)
+    approval_required = fields.Boolean(required=True)
+    approval_ticket = schema.text(nullable=True)
+    preview_ref = schema.text(nullable=True)
+    preview_digest = schema.text(nullable=True)
+    preview_expires_at = schema.time(nullable=True)
+    bundle_digest = schema.text(nullable=True)
+    diagnostics_json = schema.document("What is known of a failure.", nullable=True)
+    trigger_source = schema.text(example="api")
+    created_by = schema.text()
+    created_by_name = schema.text()
+    created_at = schema.time()
+    started_at = schema.time(nullable=True)
+    finished_at = schema.time(nullable=True)
+    cancel_requested_at = schema.time(nullable=True)
+    version = fields.Integer(required=True)
+
+
+class PreviewedEntrySchema(EntryTaskSchema):
+    """A task with its whole preview."""
+
+    preview = fields.Nested(EntryPreviewSchema, required=True)
+
+
+class EntryTaskDetailSchema(PreviewedEntrySchema):
+    """A task with its preview, its steps and its jobs."""
+
+    steps = fields.List(fields.Nested(InstallStepSchema), required=True)
+    jobs = fields.List(fields.Nested(JobSchema), required=True)
+
+
+class EntrySchema(schema.AnswerSchema):
+    """The entry of a cluster as it was last seen."""
+
+    cluster_id = schema.text()
+    cluster = schema.text(example="blue")
+    mode = fields.String(required=True, metadata={"enum": ["none", "lvs_vip"]})
+    status = schema.text("none applying rolling_back ready degraded failed unknown", example="ready")
+    vip_address = schema.text(nullable=True, example="192.0.2.10/24")
+    active_node = schema.text("Who holds the VIP.", nullable=True)
+    backends = fields.List(fields.Dict(), required=True)
+    problems = fields.List(
+        fields.Dict(),
+        required=True,
+        metadata={"description": "`{level, code, reason, message, hint, host}`."},
+    )
+    nodes = fields.List(fields.Dict(), required=True)
+    lvs_vip = schema.document("The parameters; of the password only whether.", nullable=True)
+    task_id = schema.text("The apply that made it so.", nullable=True)
+    previous_task_id = schema.text("What a rollback goes back to.", nullable=True)
+    last_check_at = schema.time(nullable=True)
+    last_failover = schema.document("`{from, to, outage_ms, observed_at, seen_by}`", nullable=True)
+
+
+class HealthCheckSchema(schema.StrictSchema):
+    """How a back end is asked whether it serves."""
+
+    kind = fields.String(validate=validate.OneOf(rules.HEALTH_KINDS))
+    path = fields.String(validate=validate.Length(1, 100), metadata={"example": "/readyz"})
+    interval = fields.Integer(strict=True)
+    timeout = fields.Integer(strict=True)
+    retries = fields.Integer(strict=True)
+
+
+class RetryPolicySchema(schema.StrictSchema):
+    """How often a step is tried, and how long is waited between: longer each time."""
+
+    max_retries = fields.Integer(strict=True)
+    backoff_seconds = fields.Float()
+
+
+class LvsVipSchema(schema.StrictSchema):
+    """What the VIP is and where it goes. Hosts are named by name or id; they are registered in the project."""
+
+    vip_address = fields.String(
+        required=True, validate=validate.Length(1, 18), metadata={"example": "192.0.2.10/24"}
+    )
+    interface = fields.String(
+        validate=validate.Length(1, 15), metadata={"description": "Found from the subnet when left out."}
+    )
+    virtual_router_id = fields.Integer(required=True, strict=True, metadata={"example": 51})
+    auth_pass = fields.String(
+        load_only=True,
+        validate=validate.Length(0, 64),
+        metadata={"description": "At most 8 characters. Kept encrypted, never answered."},
+    )
+    backend_nodes = fields.List(
+        fields.Raw(),
+        required=True,
+        metadata={"description": "At least two: a host, or `{host, weight}`.", "example": ["cp-1", "cp-2"]},
+    )
+    directors = fields.List(
+        fields.String(validate=validate.Length(1, 255)),
+        metadata={
+            "description": "1 to 3 hosts; the control planes, else the first back ends, when left out."
+        },
+    )
+    health_check_port = fields.Integer(strict=True, metadata={"example": 6443})
+    ports = fields.List(fields.Integer(strict=True), metadata={"description": "More ports of the same VIP."})
+    health_check = fields.Nested(HealthCheckSchema)
+    lb_kind = fields.String(validate=validate.OneOf(rules.LB_KINDS))
+    lb_algo = fields.String(validate=validate.OneOf(rules.LB_ALGOS))
+    advert_interval = fields.Raw(
+        metadata={"description": "Seconds; whole ones with a password.", "example": 1}
+    )
+    unicast = fields.Boolean()
+    nopreempt = fields.Boolean()
+    retry_policy = fields.Nested(RetryPolicySchema)
+    balancer = fields.String(
+        validate=validate.OneOf(rules.BALANCERS),
+        metadata={"description": "`none`: the active director serves itself; for kernels without IPVS."},
+    )
+    certificate_check = fields.String(validate=validate.OneOf(rules.CERTIFICATE_CHECKS))
+    listen_seconds = fields.Float(metadata={"description": "For how long a preview listens to the segment."})
+
+
+class ClusterNetworksSchema(schema.StrictSchema):
+    """Networks that the cluster gives addresses out of itself, where they are known."""
+
+    pod = fields.String(validate=validate.Length(1, 18), metadata={"example": "10.244.0.0/16"})
+    service = fields.String(validate=validate.Length(1, 18), metadata={"example": "10.96.0.0/12"})
+
+
+class NewEntryPreviewSchema(schema.StrictSchema):
+    """What is to be done: `lvs_vip` for an apply; nothing more for a rollback or a failover test."""
+
+    kind = fields.String(load_default="apply", validate=validate.OneOf(rules.KINDS))
+    lvs_vip = fields.Nested(LvsVipSchema)
+    cluster_networks = fields.Nested(ClusterNetworksSchema)
+    remove = fields.Boolean(
+        load_default=False,
+        metadata={"description": "Rollback: take the entry away, also where there is one to go back to."},
+    )
+
+
+class EntryTaskArgs(schema.PageArgs):
+    """Filters of the list."""
+
+    kind = fields.String(validate=validate.OneOf(rules.KINDS))
+    state = fields.String(validate=validate.OneOf([str(state) for state in TaskState]))
+
+
+@blueprint.route("")
+@requires(Permission.CLUSTER_READ)
+@blueprint.response(200, EntrySchema)
+def get_network_entry(cluster_id: str) -> dict[str, Any]:
+    """Read the entry of a cluster, as it was last seen."""
+    return network_entries.show(current_core(), current_actor(), cluster_id)
+
+
+@blueprint.route("/preview", methods=["POST"])
+@requires(Permission.ENVIRONMENT_INSTALL)
+@idempotent
+@understands(PREFER)
+@blueprint.arguments(NewEntryPreviewSchema)
+@blueprint.alt_response(202, schema=PreviewedEntrySchema, description="Still previewing; follow the task.")
+@blueprint.response(201, PreviewedEntrySchema)
+def preview_network_entry(body: dict[str, Any], cluster_id: str) -> Any:
+    """Show what an apply, a rollback or a failover test would do on each host. Changes nothing.
+
+    Problems: vip_conflict, backend_nodes_invalid, conflict.
+    """
+    core, actor = current_core(), current_actor()
+    task = network_entries.request_preview(core, actor, cluster_id, body)
+    wait = asked_wait()
+    made = tasks.await_preview(core, actor, SUBJECT, task["task_id"], wait.seconds)
+    where = f"/api/v1/clusters/{cluster_id}/network-entry/tasks/{task['task_id']}"
+    return made, 202 if made["status"] == "previewing" else 201, {"Location": where, **wait.headers}
+
+
+@blueprint.route("/apply", methods=["POST"])
+@requires(Permission.ENVIRONMENT_INSTALL)
+@idempotent
+@blueprint.arguments(ApplyInstallSchema)
+@blueprint.response(202, EntryTaskSchema)
+def apply_network_entry(body: dict[str, Any], cluster_id: str) -> dict[str, Any]:
+    """Start what a preview showed, or ask for the approval that policy wants.
+
+    Problems: preview_required, preview_expired, preview_mismatch, preview_stale, preview_used.
+    """
+    return _apply(body, cluster_id, "apply")
+
+
+@blueprint.route("/rollback", methods=["POST"])
+@requires(Permission.ENVIRONMENT_INSTALL)
+@idempotent
+@blueprint.arguments(ApplyInstallSchema)
+@blueprint.response(202, EntryTaskSchema)
+def rollback_network_entry(body: dict[str, Any], cluster_id: str) -> dict[str, Any]:
+    """Start the rollback that a preview with `kind: rollback` showed."""
+    return _apply(body, cluster_id, "rollback")
+
+
+@blueprint.route("/failover-test", methods=["POST"])
+@requires(Permission.ENVIRONMENT_INSTALL)
+@idempotent
+@blueprint.arguments(ApplyInstallSchema)
+@blueprint.response(202, EntryTaskSchema)
+def test_network_entry_failover(body: dict[str, Any], cluster_id: str) -> dict[str, Any]:
+    """Let the active director stand back, and measure: what a preview with `kind: failover_test` showed."""
+    return _apply(body, cluster_id, "failover_test")
+
+
+def _apply(body: dict[str, Any], cluster_id: str, kind: str) -> dict[str, Any]:
+    return tasks.apply(current_core(), current_actor(), SUBJECT, cluster_id, body.get("preview_ref"), kind)
+
+
+@blueprint.route("/tasks")
+@requires(Permission.CLUSTER_READ)
+@blueprint.arguments(EntryTaskArgs, location="query")
+@blueprint.response(200, schema.page_of(EntryTaskSchema))
+def list_network_entry_tasks(query: dict[str, Any], cluster_id: str) -> dict[str, Any]:
+    """List what was done with the entry, newest first."""
+    filters, page = schema.page_request(query)
+    return tasks.list_(current_core(), current_actor(), SUBJECT, cluster_id, filters, page)
+
+
+@blueprint.route("/tasks/<string:task_id>")
+@requires(Permission.CLUSTER_READ)
+@blueprint.response(200, EntryTaskDetailSchema)
+def get_network_entry_task(cluster_id: str, task_id: str) -> dict[str, Any]:
+    """Read a task with its preview, its steps by host, and its jobs."""
+    return tasks.get(current_core(), current_actor(), SUBJECT, task_id, cluster_id)
+
+
+@blueprint.route("/tasks/<string:task_id>/logs")
+@requires(Permission.CLUSTER_READ)
+@blueprint.arguments(LogArgs, location="query")
+@blueprint.response(200, InstallLogSchema)
+def get_network_entry_task_logs(query: dict[str, Any], cluster_id: str, task_id: str) -> dict[str, Any]:
+    """Read on in what the newest job of a task printed, or search it."""
+    after, limit = query["after"], query["limit"]
+    core, actor = current_core(), current_actor()
+    return tasks.logs(core, actor, SUBJECT, task_id, cluster_id, after, limit, query.get("q"))
+
+
+@blueprint.route("/tasks/<string:task_id>/timeline")
+@requires(Permission.CLUSTER_READ)
+@blueprint.arguments(schema.SeqArgs, location="query")
+@blueprint.response(200, schema.positions_of(EventSchema))
+def get_network_entry_task_timeline(query: dict[str, Any], cluster_id: str, task_id: str) -> dict[str, Any]:
+    """Read on in the events of a task."""
+    after, limit = query["after"], query["limit"]
+    return tasks.timeline_of(current_core(), current_actor(), SUBJECT, task_id, cluster_id, after, limit)
+
+
+@blueprint.route("/tasks/<string:task_id>/timeline/stream")
+@requires(Permission.CLUSTER_READ)
+@blueprint.arguments(sse.StreamArgs, location="query")
+@understands(sse.LAST_EVENT_ID)
+@blueprint.response(200, {"type": "string"}, content_type=sse.MEDIA_TYPE)
+def stream_network_entry_task_timeline(query: dict[str, Any], cluster_id: str, task_id: str) -> Response:
+    """Follow the events of a task as server-sent events, from the beginning unless told otherwise.
+
+    The stream ends with `event: end` once the task has ended and everything was sent.
+    """
+    return sse.answer(sse.TaskStream(current_core(), current_actor(), SUBJECT, task_id, cluster_id), query)
+
+
+@blueprint.route("/tasks/<string:task_id>/retry", methods=["POST"])
+@requires(Permission.ENVIRONMENT_INSTALL)
+@idempotent
+@blueprint.response(202, EntryTaskSchema)
+def retry_network_entry_task(cluster_id: str, task_id: str) -> dict[str, Any]:
+    """Let a failed task go on at the step that failed.
+
+    Problems: conflict, preview_stale.
+    """
+    return tasks.retry(current_core(), current_actor(), SUBJECT, task_id, cluster_id)
+
+
+@blueprint.route("/tasks/<string:task_id>/cancel", methods=["POST"])
+@requires(Permission.ENVIRONMENT_INSTALL)
+@idempotent
+@blueprint.response(202, EntryTaskSchema)
+def cancel_network_entry_task(cluster_id: str, task_id: str) -> dict[str, Any]:
+    """Take a task back: at once before it started, else its worker ends it. What was done stays."""
+    return tasks.cancel(current_core(), current_actor(), SUBJECT, task_id, cluster_id)

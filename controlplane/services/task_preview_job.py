@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The job that previews a task: asks each host what it is and what would be done there. Changes no host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from sqlalchemy.orm import Session
+
+from controlplane.domain import checks as blocks
+from controlplane.domain import install, preview
+from controlplane.domain.diagnostics import Findings
+from controlplane.domain.identifier import new_id
+from controlplane.domain.permission import system_actor
+from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
+from controlplane.services import connection, jobs, policy, timeline
+from controlplane.services.core import Core
+from controlplane.services.jobs import Lease
+from controlplane.store import events, guard
+from controlplane.store.tables import InstallTask, Project
+
+PREVIEW_TIMEOUT = 600.0
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a kind of task makes of what its hosts said.
+
+    `document` is its part of the preview; `binding` what an apply is held to and `digest` its SHA-256, over which
+    the preview's reference is given; `columns` are further columns of the task.
+    """
+
+    document: Mapping[str, Any]
+    binding: Mapping[str, Any]
+    digest: str
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+class TaskPreviewJob:
+    """See `job_kind.JobKind`. What a task is about says what is run (`_run`), in which results the hosts answer
+    (`_verb`), which risks there are (`_facts`), and what is shown and bound (`_show`)."""
+
+    ignores_blocking: ClassVar[frozenset[str]] = frozenset()
+    """Kinds of tasks against which no check stands once every host has answered."""
+
+    def __init__(self, core: Core, lease: Lease) -> None:
+        self._core = core
+        self._lease = lease
+        self._actor = system_actor("worker")
+        self._findings = Findings()
+        self._hosts: Mapping[str, RunHost] = {}
+        self._verb = "preview"
+
+    def _run(self, session: Session, task: InstallTask) -> PlaybookRun:
+        raise NotImplementedError
+
+    def _facts(self, task: InstallTask, found: Mapping[str, Any]) -> list[str]:
+        raise NotImplementedError
+
+    def _show(self, task: InstallTask, found: Mapping[str, Any]) -> Shown:
+        raise NotImplementedError
+
+    def _checks_of(self, document: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the checks that a host's answer has in it."""
+        return [dict(check) for check in document.get("checks", [])]
+
+    def begin(self) -> PlaybookRun | None:
+        """Say what to run."""
+        with self._core.database.write() as session:
+            job = jobs.fenced(session, self._lease)
+            task = session.get_one(InstallTask, self._lease.resource_id)
+            if task.status != "previewing":
+                jobs.finish(job, self._core.clock.now(), "cancelled")
+                return None
+        with self._core.database.read() as session:
+            run = self._run(session, session.get_one(InstallTask, self._lease.resource_id))
+        self._hosts = {host.name: host for host in run.hosts}
+        return run
+
+    def record(self, batch: Sequence[RunEvent]) -> None:
+        """Keep the log and note failures."""
+        with self._core.database.write() as session:
+            jobs.fenced(session, self._lease)
+            jobs.write_logs(session, self._lease, batch)
+        for event in batch:
+            self._findings.note(event.host, event.data, failed=event.failed, unreachable=event.unreachable)
+
+    def end(self, outcome: RunOutcome) -> PlaybookRun | None:
+        """Bind what was found, or say which checks stand against it."""
+        reached = connection.explain(self._core, self._hosts, self._findings.unreachable)
+        found = {
+            name: document
+            for name in self._hosts
+            if isinstance(document := outcome.results.get(f"{name}.{self._verb}"), Mapping)
+            and self._is_answer(document)
+        }
+        checks = self._checks(outcome, found, reached)
+        with self._core.database.write() as session:
+            job = jobs.fenced(session, self._lease)
+            task = session.get_one(InstallTask, self._lease.resource_id, with_for_update=True)
+            told = self._conclude(session, task, found, checks)
+            now = self._core.clock.now()
+            jobs.finish(job, now, "succeeded" if task.preview_ref else "failed")
+            events.append(session, self._actor, now, [told])
+        return None
+
+    def _is_answer(self, document: Mapping[str, Any]) -> bool:
+        return bool(document.get("fingerprint"))
+
+    def refuse(self, error_key: str, detail: str) -> None:
+        """Show the reason as a blocking check."""
+        with self._core.database.write() as session:
+            job = jobs.fenced(session, self._lease)
+            task = session.get_one(InstallTask, self._lease.resource_id, with_for_update=True)
+            now = self._core.clock.now()
+            jobs.finish(job, now, "failed", {"error_key": error_key})
+            told = self._conclude(session, task, {}, [blocks.blocking(error_key, detail, None)])
+            events.append(session, self._actor, now, [told])
+
+    def _checks(
+        self, outcome: RunOutcome, found: Mapping[str, Any], reached: Mapping[str, tuple[str, str]]
+    ) -> list[dict[str, Any]]:
+        checks = [check for document in found.values() for check in self._checks_of(document)]
+        checks += blocks.of_findings(self._findings, reached)
+        missing = set(self._hosts) - set(found) - {check.get("host") for check in checks}
+        if not preview.blocking(checks) and (missing or outcome.status != "successful"):
+            said = outcome.message or f"nothing came from {', '.join(sorted(missing)) or 'the hosts'}"
+            checks.append(
+                blocks.blocking("timeout" if outcome.status == "timeout" else "internal_error", said, None)
+            )
+        return checks
+
+    def _conclude(
+        self,
+        session: Session,
+        task: InstallTask,
+        found: Mapping[str, Any],
+        checks: list[dict[str, Any]],
+    ) -> events.NewEvent:
+        now = self._core.clock.now()
+        project = session.get_one(Project, task.project_id)
+        facts = self._facts(task, found)
+        action = install.policy_action(task.subject, task.kind)
+        asked, risk, reasons = policy.ask(self._core, project, task.stage, action, facts)
+        shown = self._show(task, found)
+        document: dict[str, Any] = {
+            **shown.document,
+            "checks": checks,
+            "risk_facts": facts,
+            "risk_level": str(risk),
+            "risk_reasons": reasons,
+            "approval": {
+                "required": asked.needs_approval,
+                "permission": str(asked.permission),
+                "min_approvals": asked.min_approvals,
+            },
+        }
+        expires = now + timedelta(seconds=self._core.settings.preview_ttl_seconds)
+        # What stands in the way of an install is no reason to keep what an earlier one left.
+        against = [] if task.kind in self.ignores_blocking and found else preview.blocking(checks)
+        if against or set(found) != set(self._hosts) or not found:
+            guard.set_task_status(
+                session, task, "preview_failed", preview=document, preview_expires_at=expires
+            )
+            keys = sorted({str(check.get("code")) for check in preview.blocking(checks)})
+            return timeline.task_event(task, "preview_failed", "failed", codes=keys)
+        document["binding"] = dict(shown.binding)
+        guard.set_task_status(
+            session,
+            task,
+            "previewed",
+            preview=document,
+            preview_ref=new_id("pvw"),
+            preview_digest=shown.digest,
+            preview_expires_at=expires,
+            **shown.columns,
+        )
+        return timeline.task_event(
+            task, "previewed", digest=task.preview_digest, summary=document["summary"], risk=str(risk)
+        )

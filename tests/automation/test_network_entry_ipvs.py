@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real IPVS with direct routing, on two guests that are director and real server both: nothing goes round."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.automation.entry import PORT, Entries, bundle, floor_ms, likeness
+from tests.lab import uml
+from tests.lab.uml import Guest
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.xdist_group("lab-uml"), pytest.mark.timeout(900)]
+CONNECTIONS = 2000
+AT_ONCE = 8
+# It tells who answered; a connection that nobody answers is lost.
+SERVER = """
+import socket, socketserver
+class Tell(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.request.sendall(socket.gethostname().encode())
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address, request_queue_size, daemon_threads = True, 256, True
+Server(("0.0.0.0", 6443), Tell).serve_forever()
+"""
+UNIT = """
+[Unit]
+Description=What the VIP stands before
+[Service]
+ExecStart=/usr/bin/python3 /srv/tell.py
+Restart=always
+[Install]
+WantedBy=multi-user.target
+"""
+VRRP = "tidegate-network-entry-vrrp.service"
+
+
+@pytest.fixture(scope="module")
+def two() -> Iterator[uml.Guests]:
+    """Two guests that serve, each telling its name.
+
+    Asked for by name: now and then some connections go past the active director, and why is not known yet.
+    """
+    if os.environ.get("TIDEGATE_TEST_IPVS") != "1":
+        pytest.skip("real IPVS in guests is tested where TIDEGATE_TEST_IPVS=1 asks for it")
+    missing = uml.why_not()
+    if missing:
+        pytest.skip(missing)
+    with uml.guests("network-entry") as made:
+        for name in ("uml-a", "uml-b"):
+            made.boot(name)
+        made.wait()
+        for guest in made.guests:
+            guest.exec(["sh", "-c", "cat > /srv/tell.py"], input=SERVER)
+            guest.exec(["sh", "-c", "cat > /etc/systemd/system/behind.service"], input=UNIT)
+            guest.exec(["systemctl", "enable", "--now", "--quiet", "behind.service"])
+        yield made
+
+
+@pytest.fixture(scope="module")
+def entries(two: uml.Guests, tmp_path_factory: pytest.TempPathFactory) -> Entries:
+    folder = tmp_path_factory.mktemp("ipvs")
+    return Entries(two, folder, bundle(folder / "bundle"), *two.guests)
+
+
+def asked(entries: Entries, **more: Any) -> dict[str, Any]:
+    return entries.spec(balancer="ipvs", lb_kind="DR", **more)
+
+
+def ask(address: str) -> str:
+    """Return who answered; empty for a connection that was lost."""
+    try:
+        with socket.create_connection((address, PORT), timeout=3) as line:
+            line.settimeout(3)
+            return line.recv(100).decode()
+    except OSError:
+        return ""
+
+
+def holders(entries: Entries) -> list[str]:
+    """Who answers for the VIP; a real server has it, too, but as /32 on a device that does not."""
+    return [
+        guest.name
+        for guest in entries.hosts
+        if f" {entries.vip}/24 " in guest.exec(["ip", "-4", "address"]).stdout
+    ]
+
+
+def packets(guest: Guest) -> tuple[int, int]:
+    """Connections and packets that IPVS has seen here, of its own counters: the kernel sums them up every 2 s."""
+    time.sleep(2.5)
+    line = guest.exec(["cat", "/proc/net/ip_vs_stats"]).stdout.splitlines()[2].split()
+    return int(line[0], 16), int(line[1], 16)
+
+
+def services(guest: Guest) -> list[str]:
+    """The virtual services that the guest's kernel has."""
+    lines = guest.exec(["cat", "/proc/net/ip_vs"], check=False).stdout.splitlines()
+    return [line.split()[1] for line in lines if line.startswith("TCP")]
+
+
+def test_connections_are_spread_and_none_goes_round(entries: Entries, two: uml.Guests) -> None:
+    active, standby = two.guests
+    # The first run makes folders of Ansible's own on a host, and reading loads modules; neither is the entry's.
+    for guest in two.guests:
+        guest.exec(["modprobe", "ip_vs"])
+        guest.exec(["modprobe", "ip_vs_rr"])
+    assert entries.run("preview", asked(entries)), entries.said
+    before = [likeness(guest) for guest in two.guests]
+    assert entries.run("apply", entries.previewed(asked(entries))), entries.said
+    assert holders(entries) == ["uml-a"]
+    assert len(services(active)) == 1 and services(standby) == []
+
+    was = packets(active), packets(standby)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answered = Counter(pool.map(lambda _number: ask(entries.vip), range(CONNECTIONS)))
+    now = packets(active), packets(standby)
+    made, seen = now[0][0] - was[0][0], now[0][1] - was[0][1]
+    print(f"answered {dict(answered)}; {made} connections, {seen} packets at the active director")
+    assert answered["uml-a"] + answered["uml-b"] == CONNECTIONS, answered
+    assert min(answered["uml-a"], answered["uml-b"]) > CONNECTIONS * 0.4, "both back ends were used"
+    # A packet that went back and forth between the two would be counted each time it came by.
+    # A few may go past it: this machine sends to whom it heard last, and the other answers as a real server does.
+    assert CONNECTIONS * 0.95 <= made <= CONNECTIONS * 1.05 and seen <= made * 8
+    assert now[1] == was[1], "the standby balances nothing"
+
+    assert entries.run("rollback", asked(entries), "-e", '{"network_entry_remove": true}'), entries.said
+    for guest, old in zip(two.guests, before, strict=True):
+        found = likeness(guest)
+        for what, lines in old.items():
+            assert found[what] == lines, f"{what} of {guest.name}"
+        assert services(guest) == []
+
+
+def test_a_failover_loses_only_what_is_in_flight(entries: Entries, two: uml.Guests) -> None:
+    active, standby = two.guests
+    spec = asked(entries)
+    assert entries.run("apply", entries.previewed(spec)), entries.said
+    answers: list[tuple[float, str]] = []
+    with ThreadPoolExecutor(1) as pool:
+        until = time.monotonic() + 14
+
+        def keep_asking() -> None:
+            while time.monotonic() < until:
+                started = time.monotonic()
+                answers.append((started, ask(entries.vip)))
+                time.sleep(0.02)
+
+        asking = pool.submit(keep_asking)
+        time.sleep(2)
+        active.exec(["systemctl", "stop", VRRP])
+        asking.result()
+    lost = [started for started, who in answers if not who]
+    window = (lost[-1] - lost[0] + 3.0 if lost else 0.0) * 1000
+    print(
+        f"{len(lost)} of {len(answers)} lost, within {window:.0f} ms, floor {floor_ms(spec, 'uml-b'):.0f} ms"
+    )
+    assert holders(entries) == ["uml-b"]
+    assert services(active) == [] and len(services(standby)) == 1
+    assert window <= floor_ms(spec, "uml-b") * 1.1 + 200 + 3000
+    after = Counter(who for started, who in answers if not lost or started > lost[-1])
+    assert "" not in after and set(after) == {"uml-a", "uml-b"}, "both serve on after it"
+    active.exec(["systemctl", "start", VRRP])
+    assert entries.run("check", spec), entries.said
+    assert entries.run("rollback", spec, "-e", '{"network_entry_remove": true}'), entries.said
+
+
+def test_a_back_end_that_dies_leaves_the_table_and_comes_back(entries: Entries, two: uml.Guests) -> None:
+    active, other = two.guests
+    spec = asked(entries, health_check={"interval": 1, "timeout": 1, "retries": 0})
+    assert entries.run("apply", entries.previewed(spec)), entries.said
+
+    def in_table() -> int:
+        return active.exec(["cat", "/proc/net/ip_vs"]).stdout.count("  -> ") - 1
+
+    other.exec(["systemctl", "stop", "behind.service"])
+    _until(lambda: in_table() == 1)
+    # This machine may have heard of the other director last: until it asks again, it asks that one.
+    _until(lambda: {ask(entries.vip) for _ in range(20)} == {"uml-a"})
+    other.exec(["systemctl", "start", "behind.service"])
+    _until(lambda: in_table() == 2)
+    _until(lambda: {ask(entries.vip) for _ in range(20)} == {"uml-a", "uml-b"})
+    assert entries.run("rollback", spec, "-e", '{"network_entry_remove": true}'), entries.said
+
+
+def _until(is_so: Any) -> None:
+    end = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.2)

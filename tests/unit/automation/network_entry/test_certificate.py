@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The API servers' certificates: what they are made from, in which order, and what stays when it does not do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.tidegate.deploy.plugins.module_utils.network_entry import (
+    api_certificate,
+    host_command,
+    host_facts,
+    remembered,
+)
+from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
+from ansible_collections.tidegate.deploy.plugins.plugin_utils import entry_certificate
+
+ROOT = Path(__file__).resolve().parents[4]
+ROLES = ROOT / "collections/ansible_collections/tidegate/deploy"
+VIP = "192.0.2.240"
+CLUSTER = """
+apiVersion: kubeadm.k8s.io/v1beta4
+kind: ClusterConfiguration
+clusterName: kubernetes
+controlPlaneEndpoint: api.example:6443
+kubernetesVersion: v1.34.0
+networking: {podSubnet: 10.244.0.0/16, serviceSubnet: 10.96.0.0/12}
+apiServer:
+  certSANs: [api.example]
+  extraArgs: [{name: audit-log-path, value: /var/log/audit.log}]
+"""
+
+
+def rendered(configuration: str = CLUSTER, address: str = "192.0.2.11") -> list[dict[str, Any]]:
+    text, _folder = entry_certificate.with_vip(configuration, VIP, "cp-a", address, 6443)
+    return list(yaml.safe_load_all(text))
+
+
+def test_the_vip_is_added_and_the_rest_stays() -> None:
+    cluster, own = rendered()
+    expected = yaml.safe_load(CLUSTER)
+    expected["apiServer"]["certSANs"] = ["api.example", VIP]
+    assert cluster == expected
+    assert own["localAPIEndpoint"] == {"advertiseAddress": "192.0.2.11", "bindPort": 6443}
+    assert own["nodeRegistration"] == {"name": "cp-a"}
+
+
+def test_it_is_added_once_and_where_there_were_no_names() -> None:
+    again, _folder = entry_certificate.with_vip(
+        yaml.safe_dump(rendered()[0]), VIP, "cp-a", "192.0.2.11", 6443
+    )
+    assert next(iter(yaml.safe_load_all(again)))["apiServer"]["certSANs"] == ["api.example", VIP]
+    bare = CLUSTER[: CLUSTER.index("apiServer:")]
+    assert rendered(bare)[0]["apiServer"] == {"certSANs": [VIP]}
+
+
+def test_the_folder_is_the_cluster_s_own() -> None:
+    assert entry_certificate.with_vip(CLUSTER, VIP, "a", "192.0.2.11", 6443)[1] == "/etc/kubernetes/pki"
+    other = CLUSTER + "certificatesDir: /srv/pki\n"
+    assert entry_certificate.with_vip(other, VIP, "a", "192.0.2.11", 6443)[1] == "/srv/pki"
+
+
+@pytest.mark.parametrize("wrong", ["", "- a", "kind: Pod", "a: {"])
+def test_what_is_no_configuration_is_refused(wrong: str) -> None:
+    with pytest.raises(ReleaseError):
+        entry_certificate.with_vip(wrong, VIP, "a", "192.0.2.11", 6443)
+
+
+def test_one_control_plane_after_another_and_the_last_writes_it_into_the_cluster() -> None:
+    (play,) = yaml.safe_load((ROLES / "playbooks/network_entry_certificate.yml").read_text())
+    assert (play["serial"], play["any_errors_fatal"]) == (1, True)
+    hosts = ["a", "b", "c"]
+    assert [entry_certificate.is_last(host, hosts) for host in hosts] == [False, False, True]
+
+
+class ControlPlane:
+    """A control plane whose programs are played: kubeadm writes certificates, the kubelet follows the manifest."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.did = folder, list[str]()
+        self.new_names = {"api.example", "192.0.2.11", VIP}
+        self.becomes_ready = True
+        self.manifest = folder / "manifests" / "kube-apiserver.yaml"
+        self.pki = folder / "pki"
+        for path in (self.manifest, *(self.pki / name for name in api_certificate.FILES)):
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("old")
+        monkeypatch.setattr(api_certificate, "MANIFEST", str(self.manifest))
+        monkeypatch.setattr(api_certificate, "_PATIENCE", 0.0)
+        monkeypatch.setattr(api_certificate, "names", self._names)
+        monkeypatch.setattr(api_certificate, "_readyz", self._readyz)
+        monkeypatch.setattr(host_facts, "certificate_fault", lambda *_asked: "")
+        monkeypatch.setattr(host_command, "run", self._run)
+        monkeypatch.setattr(remembered, "folder", lambda: str(folder / "state" / "network_entry"))
+
+    def payload(self, **more: Any) -> dict[str, Any]:
+        return {
+            "vip": VIP, "address": "192.0.2.11", "port": 6443, "holder": "test", "folder": str(self.pki),
+            "configuration": CLUSTER, "names_vip": False, "upload": False, "check_mode": False, **more,
+        }  # fmt: skip
+
+    def certificate(self) -> str:
+        return (self.pki / "apiserver.crt").read_text()
+
+    def _names(self, path: str) -> set[str]:
+        is_old = Path(path).read_text() == "old"
+        return {"api.example", "192.0.2.11"} if is_old else self.new_names
+
+    def _readyz(self, _address: str, _port: int) -> bool:
+        self.did.append("ready?")
+        return self.becomes_ready
+
+    def _run(self, argv: list[str], *_more: Any, **_how: Any) -> host_command.Done:
+        if argv[0] == "pgrep":
+            return host_command.Done(0 if self.manifest.exists() else 1, "")
+        assert argv[0] == "kubeadm"
+        self.did.append(" ".join(argv[2:4]))
+        if argv[3] == "certs":
+            assert not (self.pki / "apiserver.crt").exists(), "kubeadm makes nothing that is there"
+            for name in api_certificate.FILES:
+                (self.pki / name).write_text("new")
+        return host_command.Done(0, "")
+
+
+@pytest.fixture
+def plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ControlPlane:
+    return ControlPlane(tmp_path, monkeypatch)
+
+
+def test_it_is_made_the_server_started_by_it_and_waited_for(plane: ControlPlane) -> None:
+    steps: list[dict[str, Any]] = []
+    assert api_certificate.renew(plane.payload(), steps) == {"changed": True}
+    assert plane.did == ["phase certs", "ready?"]
+    assert (plane.certificate(), plane.manifest.read_text()) == ("new", "old")
+    assert [(one["step"], one["status"]) for one in steps] == [
+        ("certificate", "succeeded"),
+        ("upload", "unchanged"),
+    ]
+    assert not list((plane.folder / "state").rglob("*.yaml")), "the configuration does not stay"
+
+
+def test_the_last_one_writes_the_configuration_into_the_cluster(plane: ControlPlane) -> None:
+    api_certificate.renew(plane.payload(upload=True), [])
+    assert plane.did == ["phase certs", "ready?", "phase upload-config"]
+
+
+def test_one_that_names_the_vip_is_left_alone(plane: ControlPlane) -> None:
+    assert api_certificate.renew(plane.payload(names_vip=True), []) == {"changed": False}
+    assert (plane.did, plane.certificate()) == ([], "old")
+
+
+def test_check_mode_changes_nothing(plane: ControlPlane) -> None:
+    assert api_certificate.renew(plane.payload(check_mode=True), []) == {"changed": True}
+    assert (plane.did, plane.certificate()) == ([], "old")
+
+
+def _loses_a_name(plane: ControlPlane) -> None:
+    plane.new_names = {VIP, "192.0.2.11"}
+
+
+def _never_ready(plane: ControlPlane) -> None:
+    plane.becomes_ready = False
+
+
+@pytest.mark.parametrize("spoil", [_loses_a_name, _never_ready])
+def test_one_that_does_not_do_is_taken_back(
+    plane: ControlPlane, spoil: Callable[[ControlPlane], None]
+) -> None:
+    spoil(plane)
+    steps: list[dict[str, Any]] = []
+    with pytest.raises(ReleaseError):
+        api_certificate.renew(plane.payload(upload=True), steps)
+    assert (plane.certificate(), plane.manifest.read_text()) == ("old", "old")
+    assert "phase upload-config" not in plane.did
+    assert steps[-1]["status"] == "failed"
+
+
+def _kubeadm() -> str | None:
+    folder = os.environ.get("KUBEBUILDER_ASSETS") or "/usr/local/kubebuilder/bin"
+    return shutil.which("kubeadm", path=f"{folder}:{os.environ['PATH']}")
+
+
+def test_kubeadm_itself_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = _kubeadm()
+    if program is None:
+        pytest.skip("no kubeadm here (KUBEBUILDER_ASSETS)")
+    monkeypatch.setenv("PATH", f"{Path(program).parent}:{os.environ['PATH']}")
+    pki = tmp_path / "pki"
+    version = subprocess.run(
+        [program, "version", "--output=short"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    configuration = CLUSTER.replace("v1.34.0", version) + f"certificatesDir: {pki}\n"
+    first = tmp_path / "first.yaml"
+    cluster, own = rendered(configuration)
+    cluster["apiServer"]["certSANs"].remove(VIP)
+    first.write_text(yaml.safe_dump_all([cluster, own]))
+    for phase in ("ca", "apiserver"):
+        argv = [program, "init", "phase", "certs", phase, f"--config={first}"]
+        subprocess.run(argv, check=True, capture_output=True)
+    before = api_certificate.names(str(pki / "apiserver.crt"))
+    assert VIP not in before and "api.example" in before
+
+    text, folder = entry_certificate.with_vip(configuration, VIP, "cp-a", "192.0.2.11", 6443)
+    second = tmp_path / "second.yaml"
+    second.write_text(text)
+    api_certificate.make(folder, str(second), VIP)
+    assert api_certificate.names(str(pki / "apiserver.crt")) == before | {VIP}

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether what a host does is what is waited for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.tidegate.deploy.plugins.module_utils.network_entry import watch
+
+
+def now(holds_vip: bool, *sizes: int) -> dict[str, Any]:
+    services = [{"real_servers": [{"address": f"192.0.2.{n}"} for n in range(size)]} for size in sizes]
+    return {"holds_vip": holds_vip, "services": services, "balances": bool(sizes), "vrrp": True,
+            "installed": True, "priority": 150}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seen", "backends", "is_so"),
+    [
+        (now(False), 2, True),
+        (now(True, 2), 2, True),
+        (now(True, 1), 2, False),
+        (now(True, 2, 1), 2, False),
+        (now(True), 2, False),
+        (now(True), 0, True),
+    ],
+)
+def test_a_table_is_whole_when_each_service_has_every_back_end(
+    seen: dict[str, Any], backends: int, is_so: bool
+) -> None:
+    assert watch.is_whole(seen, backends) == is_so
+
+
+def test_a_table_is_waited_for_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = [now(True), now(True, 1), now(True, 2)]
+    monkeypatch.setattr(watch, "live", lambda: seen.pop(0) if len(seen) > 1 else seen[0])
+    payload = {"timeout": 5, "table_seconds": 5, "backends": 2}
+    assert watch.inspect(payload, [])["live"] == now(True, 2)
+    seen[:] = [now(True, 1)]
+    assert watch.inspect({**payload, "table_seconds": 0.3}, [])["live"] == now(True, 1)
