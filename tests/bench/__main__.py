@@ -11,12 +11,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import ingest, kubernetes, memory, releases, streams, timeline
+from tests.bench import environments, ingest, kubernetes, memory, releases, streams, timeline
 from tests.bench.figure import Figure, show
 from tests.lab import Lab
 
 PARTS: dict[str, Callable[[Path, int], list[Figure]]] = {
     "releases": lambda folder, rounds: releases.measure(folder, _lab(), rounds),
+    "environments": lambda folder, rounds: environments.measure(folder, _lab(), rounds),
     "kubernetes": lambda folder, rounds: kubernetes.measure(folder, rounds),
     "ingest": lambda folder, _rounds: ingest.measure(folder),
     "timeline": lambda folder, _rounds: timeline.measure(folder),
@@ -24,6 +25,7 @@ PARTS: dict[str, Callable[[Path, int], list[Figure]]] = {
     "memory": lambda folder, _rounds: memory.measure(folder),
 }
 LAB = "bench"
+ON_HOSTS = {"releases", "environments"}
 
 
 def main() -> int:
@@ -43,7 +45,7 @@ def main() -> int:
                 print(f"measuring {name}", file=sys.stderr, flush=True)
                 figures += PARTS[name](Path(folder), asked.rounds)
     finally:
-        if not os.environ.get("TIDEGATE_LAB") and not {"releases"}.isdisjoint(asked.parts or PARTS):
+        if not os.environ.get("TIDEGATE_LAB") and not ON_HOSTS.isdisjoint(asked.parts or PARTS):
             Lab(LAB).down()
     asked.output.write_text(json.dumps([figure.as_dict() for figure in figures], indent=2) + "\n")
     show(figures)
