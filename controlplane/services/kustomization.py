@@ -23,6 +23,11 @@ _REFUSED = (
     "helmChartInflationGenerator",
 )
 _NAMING = ("resources", "bases", "components")
+_GUARDED = {
+    *_REFUSED, *_NAMING, "crds", "configurations", "patchesStrategicMerge", "replacements", "openapi", "patches",
+    "patchesJson6902", "configMapGenerator", "secretGenerator", "buildMetadata", "files", "envs", "env", "path",
+}  # fmt: skip
+_FOLDED = {name.casefold() for name in _GUARDED}
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
 
 
@@ -62,6 +67,7 @@ def _check_one(name: str, text: str, files: Mapping[str, str]) -> None:
         raise Problem("manifest_invalid", f"{name}: {error}") from None
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise Problem("manifest_invalid", f"{name} is not one mapping")
+    _require_exact_names(documents[0], name)
     for field in _REFUSED:
         if documents[0].get(field):
             raise Problem("manifest_invalid", f"{field} in {name}: no plugin, function or chart is run")
@@ -69,6 +75,20 @@ def _check_one(name: str, text: str, files: Mapping[str, str]) -> None:
         where = _inside(PurePosixPath(name).parent, entry)
         if where not in files and not _has_kustomization(files, where):
             raise Problem("manifest_invalid", f"{name} names {entry[:200]!r}, which is not in the directory")
+
+
+def _require_exact_names(value: object, name: str) -> None:
+    """kubectl reads names of fields without regard to case (Go's encoding/json): a guard has to see each of them."""
+    if isinstance(value, Mapping):
+        for key, below in value.items():
+            if isinstance(key, str) and key not in _GUARDED and key.casefold() in _FOLDED:
+                raise Problem(
+                    "manifest_invalid", f"{key[:200]!r} in {name} is a known field in other letter case"
+                )
+            _require_exact_names(below, name)
+    elif isinstance(value, list):
+        for below in value:
+            _require_exact_names(below, name)
 
 
 def _named(document: Mapping[str, Any], name: str) -> Iterator[str]:
