@@ -59,7 +59,9 @@ def fetch_page(
     total = session.scalar(select(func.count()).select_from(query.limit(COUNT_UP_TO).subquery()))
     ordered = query.order_by(*(part.desc() if is_falling else part.asc() for part in (column, unique)))
     if request.cursor:
-        ordered = ordered.where(_beyond(column, unique, is_falling, _read_cursor(request.cursor, sort)))
+        ordered = ordered.where(
+            _beyond(column, unique, is_falling, _read_cursor(request.cursor, sort, column, unique))
+        )
     rows = list(session.scalars(ordered.limit(request.limit + 1)))
     more = len(rows) > request.limit
     rows = rows[: request.limit]
@@ -94,14 +96,25 @@ def _write_cursor(
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _read_cursor(cursor: str, sort: str) -> Sequence[Any]:
+def _read_cursor(
+    cursor: str, sort: str, column: QueryableAttribute[Any], unique: InstrumentedAttribute[Any]
+) -> Sequence[Any]:
     try:
         read = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         was, value, tie = read
-        if was != sort or not isinstance(value, (str, int, dict)) or not isinstance(tie, (str, int)):
+        if was != sort or not _fits(column, value) or not _fits(unique, tie):
             raise ValueError
-        if isinstance(value, dict):
-            datetime.fromisoformat(value["time"])
     except (ValueError, KeyError, TypeError):
         raise Problem("validation_error", errors={"cursor": ["is not a cursor of this list"]}) from None
     return value, tie
+
+
+def _fits(column: QueryableAttribute[Any], value: object) -> bool:
+    """Say whether the database can compare the column with it. Raises ValueError, KeyError, TypeError."""
+    kind = column.type.python_type
+    if isinstance(value, dict):
+        return kind is datetime and datetime.fromisoformat(value["time"]).tzinfo is not None
+    if isinstance(value, str):
+        value.encode()
+        return kind is str and "\0" not in value
+    return kind is int and type(value) is int and abs(value) < 2**63

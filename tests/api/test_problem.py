@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
 from typing import Any
 
@@ -104,3 +106,26 @@ def test_who_holds_the_permission_nowhere_is_refused_and_that_is_an_event(
 
 def test_every_problem_has_a_document() -> None:
     assert Problem("not_found").document("/x").keys() >= FIELDS
+
+
+ODD_CURSORS: list[list[Any]] = [
+    ["abc", "x"],
+    [{"time": "2026-01-01T00:00:00"}, "x"],
+    [10**30, "x"],
+    [None, "x"],
+    ["a", 3],
+    ["\ud800", "x"],
+    ["a\0", "x"],
+]
+
+
+@pytest.mark.parametrize("at", ODD_CURSORS)
+@pytest.mark.parametrize(("path", "sort"), [("/projects", "name"), ("/jobs", "-created_at")])
+def test_a_cursor_that_is_none_is_refused(admin: Caller, path: str, sort: str, at: list[Any]) -> None:
+    cursor = base64.urlsafe_b64encode(json.dumps([sort, *at]).encode()).decode().rstrip("=")
+    if (path, at) == ("/projects", ["abc", "x"]):
+        assert admin.get(path, cursor=cursor, sort=sort).status_code == 200
+    else:
+        assert check(admin.get(path, cursor=cursor, sort=sort), 422, "validation_error")["errors"].keys() == {
+            "cursor"
+        }

@@ -12,6 +12,7 @@ from controlplane.domain.errors import Problem
 from controlplane.services import approvals, audit, expiry, jobs, previews, releases, timeline
 from controlplane.services.job_kinds import KINDS
 from controlplane.store.pages import PageRequest
+from controlplane.store.tables import Job
 from tests.services.installation import Installation, an_event
 
 
@@ -265,6 +266,18 @@ def test_a_paused_release_goes_on_or_back_at_a_word(shop: Installation) -> None:
         releases.abort(shop.core, shop.releaser, release["release_id"])
     shop.work_apply()
     assert releases.get(shop.core, shop.releaser, release["release_id"])["lifecycle_state"] == "applied"
+
+
+def test_a_paused_release_that_is_cancelled_is_taken_back_to_the_end(shop: Installation) -> None:
+    release = previewed(shop)
+    releases.apply(shop.core, shop.releaser, release["preview_ref"], {})
+    shop.work_apply("successful", {"paused": True, "changed": True, "steps": []})
+    releases.cancel(shop.core, shop.releaser, release["release_id"])
+    taking_back = shop.claim()
+    assert taking_back is not None
+    with shop.core.database.read() as session:
+        job = session.get_one(Job, taking_back.job_id)
+        assert (job.params["verb"], job.cancel_requested_at) == ("abort", None)
 
 
 def test_a_lost_worker_writes_nothing_more(shop: Installation) -> None:
