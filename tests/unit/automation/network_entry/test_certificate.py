@@ -97,7 +97,7 @@ class ControlPlane:
         monkeypatch.setattr(api_certificate, "_readyz", self._readyz)
         monkeypatch.setattr(host_facts, "certificate_fault", lambda *_asked: "")
         monkeypatch.setattr(host_command, "run", self._run)
-        monkeypatch.setattr(remembered, "folder", lambda: str(folder / "state" / "network_entry"))
+        monkeypatch.setattr(remembered.state_folder, "path", lambda name: str(folder / "state" / name))
 
     def payload(self, **more: Any) -> dict[str, Any]:
         return {
