@@ -48,6 +48,11 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
+    @property
+    def python_type(self) -> type[datetime]:
+        """A decorated type does not tell its own (SQLAlchemy's default is `object`); cursors ask for it."""
+        return datetime
+
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
         """Refuse a naive time: whose it would be is a guess."""
         if value is None:
