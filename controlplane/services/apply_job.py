@@ -63,7 +63,7 @@ class ApplyJob:
             self._spec = release_spec.apply_spec(self._core, session, release, self._lease.token)
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
-            release = session.get_one(Release, self._lease.resource_id, with_for_update=True)
+            release = session.get_one(Release, self._lease.resource_id)
             self._verb = str(job.params.get("verb") or release.action)
             if not self._mark_begun(session, job, release):
                 return None
@@ -198,7 +198,7 @@ class ApplyJob:
         missed = self._diagnose_missed()
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
-            release = session.get_one(Release, self._lease.resource_id, with_for_update=True)
+            release = session.get_one(Release, self._lease.resource_id)
             guard.move_release(
                 session, release, State.APPLIED, verified_at=now, finished_at=now, diagnostics=missed
             )
@@ -238,12 +238,16 @@ class ApplyJob:
         """End what waits for approval of a preview that this release made stale."""
         told: list[NewEvent] = []
         waiting = session.scalars(
-            select(Release).where(
+            select(Release)
+            .where(
                 Release.target_id == release.target_id,
                 Release.service_id == release.service_id,
                 Release.state == State.PENDING_APPROVAL,
                 Release.id != release.id,
             )
+            .order_by(Release.id)
+            .with_for_update()
+            .execution_options(populate_existing=True)
         )
         now = self._core.clock.now()
         for other in list(waiting):
@@ -259,7 +263,7 @@ class ApplyJob:
         now = self._core.clock.now()
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
-            release = session.get_one(Release, self._lease.resource_id, with_for_update=True)
+            release = session.get_one(Release, self._lease.resource_id)
             guard.set_status(session, release, "paused")
             jobs.pause(job)
             events.append(session, self._actor, now, [timeline.release_event(release, "paused", "running")])
@@ -275,7 +279,7 @@ class ApplyJob:
         }
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
-            release = session.get_one(Release, self._lease.resource_id, with_for_update=True)
+            release = session.get_one(Release, self._lease.resource_id)
             guard.move_release(session, release, State.EXPIRED, finished_at=now, diagnostics=found)
             jobs.finish(job, now, "failed", {"error_key": "preview_stale"})
             told = [
@@ -303,7 +307,7 @@ class ApplyJob:
         now = self._core.clock.now()
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
-            release = session.get_one(Release, self._lease.resource_id, with_for_update=True)
+            release = session.get_one(Release, self._lease.resource_id)
             if release.state == State.APPROVED:
                 # It could not even begin; the lifecycle still goes through `applying`, in one transaction.
                 guard.move_release(session, release, State.APPLYING, "preparing", started_at=now)

@@ -90,7 +90,7 @@ def approve(
     now = core.clock.now()
     job = None
     with core.database.write() as session:
-        ticket = session.get_one(Ticket, ticket_id, with_for_update=True)
+        ticket = _locked(session, ticket_id)
         approval.check_decidable(ticket.status, ticket.expires_at, now)
         said_yes = _approved_by(session, ticket_id)
         approval.check_first_word(actor, said_yes)
@@ -119,7 +119,7 @@ def reject(core: Core, actor: Actor, ticket_id: str, comment: str) -> dict[str, 
     _decidable(core, actor, ticket_id, comment)
     now = core.clock.now()
     with core.database.write() as session:
-        ticket = session.get_one(Ticket, ticket_id, with_for_update=True)
+        ticket = _locked(session, ticket_id)
         approval.check_decidable(ticket.status, ticket.expires_at, now)
         guard.close_ticket(session, ticket, TicketStatus.REJECTED, decided_at=now)
         _note(session, ticket, actor, "rejected", comment, now)
@@ -312,7 +312,7 @@ def _stats(session: Session, query: Select[Any], now: datetime) -> dict[str, int
 
 def void(session: Session, actor: Actor, gated: Gated, why: str, now: datetime) -> list[NewEvent]:
     """Cancel the pending ticket of what ended without a decision; return the events that tell it."""
-    ticket = session.get(Ticket, gated.ticket_id) if gated.ticket_id else None
+    ticket = session.get(Ticket, gated.ticket_id, with_for_update=True) if gated.ticket_id else None
     if ticket is None or ticket.status != TicketStatus.PENDING:
         return []
     guard.close_ticket(session, ticket, TicketStatus.CANCELLED, decided_at=now)
@@ -336,7 +336,7 @@ def expire_due(core: Core) -> int:
 def _expire(core: Core, actor: Actor, ticket_id: str, now: datetime) -> bool:
     try:
         with core.database.write() as session:
-            ticket = session.get_one(Ticket, ticket_id, with_for_update=True)
+            ticket = _locked(session, ticket_id)
             guard.close_ticket(session, ticket, TicketStatus.EXPIRED, decided_at=now)
             _note(session, ticket, actor, "expired", "", now)
             told = [_event(ticket, "ticket_expired", "warning")]
@@ -366,6 +366,13 @@ def escalate_overdue(core: Core) -> int:
         told = [_event(ticket, "ticket_escalated", "warning") for ticket in tickets]
         events.append(session, actor, now, told)
     return len(tickets)
+
+
+def _locked(session: Session, ticket_id: str) -> Ticket:
+    """Return a ticket, locked after what it is about."""
+    ticket = session.get_one(Ticket, ticket_id)
+    ticket_scopes.of_ticket(ticket).lock(session, ticket)
+    return session.get_one(Ticket, ticket_id, with_for_update=True)
 
 
 def _decidable(core: Core, actor: Actor, ticket_id: str, comment: str) -> Ticket:

@@ -15,7 +15,7 @@ from controlplane.services import jobs, timeline
 from controlplane.services.core import Core
 from controlplane.services.job_kinds import KINDS
 from controlplane.services.jobs import Lease, LeaseLost
-from controlplane.store import events, guard
+from controlplane.store import events, guard, locking
 from controlplane.store.tables import IdempotentAnswer, InstallTask, Release
 
 ANSWER_KEPT = timedelta(days=1)
@@ -46,7 +46,7 @@ def _expire_install(core: Core, task_id: str) -> bool:
     now = core.clock.now()
     try:
         with core.database.write() as session:
-            task = session.get_one(InstallTask, task_id, with_for_update=True)
+            task = locking.task(session, task_id)
             if task.status not in ("previewed", "preview_failed"):
                 return False
             guard.move_task(session, task, TaskState.CANCELLED, "expired", finished_at=now)
@@ -62,7 +62,7 @@ def _expire(core: Core, release_id: str) -> bool:
     now = core.clock.now()
     try:
         with core.database.write() as session:
-            release = session.get_one(Release, release_id, with_for_update=True)
+            release = locking.release(session, release_id)
             guard.move_release(session, release, State.EXPIRED, finished_at=now)
             told = timeline.release_event(release, "expired", "warning", error_key="preview_expired")
             events.append(session, system_actor("scheduler"), now, [told])
@@ -86,7 +86,17 @@ def end_abandoned(core: Core) -> int:
             job.fencing_token += 1
             job.lease_owner = "scheduler"
             job.lease_expires_at = now + timedelta(seconds=core.settings.lease_seconds)
-            lost.append(Lease(job.id, job.kind, job.resource_id, "scheduler", job.fencing_token, job.attempt))
+            lost.append(
+                Lease(
+                    job.id,
+                    job.kind,
+                    job.resource_type,
+                    job.resource_id,
+                    "scheduler",
+                    job.fencing_token,
+                    job.attempt,
+                )
+            )
     for lease in lost:
         try:
             said = f"its worker was lost {lease.attempt} times"

@@ -64,7 +64,7 @@ class InstallJob(TaskJob):
     def _on_success(
         self, session: Session, task: InstallTask, outcome: RunOutcome, now: datetime
     ) -> tuple[dict[str, Any], list[NewEvent]]:
-        environment = session.get_one(Environment, task.environment_id or "", with_for_update=True)
+        environment = session.get_one(Environment, task.environment_id or "")
         environment.status = "ready" if task.kind == "install" else "draft"
         if task.undoes is not None:
             undone = session.get_one(InstallTask, task.undoes, with_for_update=True)

@@ -8,18 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select, text, update
+from sqlalchemy import Select, func, insert, or_, select, text, update
 from sqlalchemy.orm import Session
 
 from controlplane.domain import resources as locks
 from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
 from controlplane.domain.permission import Actor, Permission
+from controlplane.domain.release import State
 from controlplane.domain.resources import Claim, blocker
 from controlplane.ports.runner import RunEvent
 from controlplane.services import access, run_place, timeline, views
 from controlplane.services.core import Core
-from controlplane.store import events, guard, pages
+from controlplane.store import events, guard, locking, pages
 from controlplane.store.tables import InstallTask, Job, JobLog, Release, Target
 
 MAX_ATTEMPTS = 3
@@ -38,6 +39,7 @@ class Lease:
 
     job_id: str
     kind: str
+    resource_type: str
     resource_id: str
     owner: str
     token: int
@@ -104,31 +106,43 @@ def add_task(session: Session, task: InstallTask, now: datetime, request_id: str
 def claim(core: Core, owner: str) -> Lease | None:
     """Take the next job whose turn it is, or one whose worker was lost; None when there is none.
 
-    A job taken up too often is not handed out again: `abandoned` lists it.
+    A job taken up too often is not handed out again: `abandoned` lists it. Whom the jobs before it wait for is told
+    afterwards, each in a transaction of its own: in this one, nothing is locked but the job that is taken.
     """
     now = core.clock.now()
     with core.database.read() as session:
         if not _candidates(session, now):
             return None
+    lease = None
+    waiting: dict[str, str] = {}
     with core.database.write() as session:
         if not core.database.is_sqlite:
             session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CLAIM_LOCK})
         claims = _claims(session, now)
         for job in _candidates(session, now):
             holder = blocker(job.id, job.resources, claims) if job.state == "queued" else None
-            if holder is None:
-                return _take(core, session, job, owner, now)
-            _show_waiting(core, session, job, holder, now)
-    return None
+            if holder is not None:
+                if holder != job.waiting_for:
+                    waiting[job.id] = holder
+                continue
+            # Somebody who changes it at this moment may be about to end it: then it is looked at again next time.
+            due = _due(now).where(Job.id == job.id).with_for_update(skip_locked=True)
+            if session.scalar(due.execution_options(populate_existing=True)) is not None:
+                lease = _take(core, session, job, owner, now)
+                break
+    for job_id, holder in waiting.items():
+        _show_waiting(core, job_id, holder, now)
+    return lease
+
+
+def _due(now: datetime) -> Select[Job]:
+    is_due = (Job.state == "queued") & (Job.due_at <= now)
+    is_lost = (Job.state == "running") & (Job.lease_expires_at < now)
+    return select(Job).where(or_(is_due, is_lost), Job.attempt < MAX_ATTEMPTS)
 
 
 def _candidates(session: Session, now: datetime) -> list[Job]:
-    is_due = (Job.state == "queued") & (Job.due_at <= now)
-    is_lost = (Job.state == "running") & (Job.lease_expires_at < now)
-    query = (
-        select(Job).where(or_(is_due, is_lost), Job.attempt < MAX_ATTEMPTS).order_by(Job.created_at, Job.id)
-    )
-    return list(session.scalars(query))
+    return list(session.scalars(_due(now).order_by(Job.created_at, Job.id)))
 
 
 def _claims(session: Session, now: datetime) -> list[Claim]:
@@ -145,7 +159,7 @@ def _take(core: Core, session: Session, job: Job, owner: str, now: datetime) -> 
     job.attempt += 1
     job.started_at = job.started_at or now
     session.flush()
-    return Lease(job.id, job.kind, job.resource_id, owner, job.fencing_token, job.attempt)
+    return Lease(job.id, job.kind, job.resource_type, job.resource_id, owner, job.fencing_token, job.attempt)
 
 
 def _next_token(session: Session, now: datetime) -> int:
@@ -158,25 +172,31 @@ def _next_token(session: Session, now: datetime) -> int:
     return max(newest + 1, int(now.timestamp()))
 
 
-def _show_waiting(core: Core, session: Session, job: Job, holder: str, now: datetime) -> None:
-    """Say once on the timeline of what it works on whom it waits for."""
-    if job.waiting_for == holder:
-        return
-    job.waiting_for = holder
+def _show_waiting(core: Core, job_id: str, holder: str, now: datetime) -> None:
+    """Say once on the timeline of what a job works on whom it waits for."""
+    with core.database.write() as session:
+        job = session.get_one(Job, job_id)
+        locking.subject_of_job(session, job.resource_type, job.resource_id)
+        session.refresh(job, with_for_update=True)
+        if job.state != "queued" or job.waiting_for == holder:
+            return
+        job.waiting_for = holder
+        told = _mark_waiting(session, job, holder)
+        if told is not None:
+            events.append(session, _worker(job), now, [told])
+
+
+def _mark_waiting(session: Session, job: Job, holder: str) -> events.NewEvent | None:
+    said = {"holder": holder, "resources": job.resources}
     task = session.get(InstallTask, job.resource_id) if job.resource_type.endswith("_task") else None
     if task is not None and task.status == "queued":
         guard.set_task_status(session, task, "waiting_lock")
-        held = timeline.task_event(task, "waiting_lock", "running", holder=holder, resources=job.resources)
-        events.append(session, _worker(job), now, [held])
-        return
+        return timeline.task_event(task, "waiting_lock", "running", **said)
     release = session.get(Release, job.resource_id) if job.resource_type == "release" else None
-    if release is None or release.state != "approved":
-        return
+    if release is None or release.state != State.APPROVED:
+        return None
     guard.set_status(session, release, "waiting_lock")
-    waiting = timeline.release_event(
-        release, "waiting_lock", "running", holder=holder, resources=job.resources
-    )
-    events.append(session, _worker(job), now, [waiting])
+    return timeline.release_event(release, "waiting_lock", "running", **said)
 
 
 def _worker(job: Job) -> Actor:
@@ -209,11 +229,14 @@ def is_cancel_requested(core: Core, lease: Lease) -> bool:
 
 
 def fenced(session: Session, lease: Lease) -> Job:
-    """Return the job's row, locked, if the lease still holds. First thing in each transaction of a worker.
+    """Return the job's row, locked after what it is about, if the lease still holds.
+
+    First thing in each transaction of a worker; the release or task is then read with `session.get_one`.
 
     Raises:
         LeaseLost: another worker has it.
     """
+    locking.subject_of_job(session, lease.resource_type, lease.resource_id)
     job = session.scalar(select(Job).where(Job.id == lease.job_id).with_for_update())
     if job is None or job.fencing_token != lease.token or job.state != "running":
         raise LeaseLost(lease.job_id)

@@ -81,7 +81,7 @@ class PreviewJob:
         checks = self._checks(outcome, found, reached)
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
-            release = session.get_one(Release, self._lease.resource_id, with_for_update=True)
+            release = session.get_one(Release, self._lease.resource_id)
             told = self._conclude(session, release, found, checks)
             now = self._core.clock.now()
             jobs.finish(job, now, "succeeded" if release.preview_ref else "failed")
@@ -92,7 +92,7 @@ class PreviewJob:
         """Show the reason as a blocking check."""
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
-            release = session.get_one(Release, self._lease.resource_id, with_for_update=True)
+            release = session.get_one(Release, self._lease.resource_id)
             now = self._core.clock.now()
             jobs.finish(job, now, "failed", {"error_key": error_key})
             told = self._conclude(session, release, {}, [blocks.blocking(error_key, detail, None)])

@@ -16,7 +16,7 @@ from controlplane.domain.permission import Actor, Permission, runtime_permission
 from controlplane.domain.release import State, read_state
 from controlplane.services import access, approvals, jobs, policy, timeline, views
 from controlplane.services.core import Core
-from controlplane.store import events, guard, pages
+from controlplane.store import events, guard, locking, pages
 from controlplane.store.tables import Job, Project, Release
 
 JOB_HOLDS = ("queued", "running", "paused")
@@ -62,7 +62,7 @@ def _apply(
     now = core.clock.now()
     job_id = None
     with core.database.write() as session:
-        release = session.get_one(Release, release.id, with_for_update=True)
+        release = locking.release(session, release.id)
         previews.check_usable(
             preview_ref=release.preview_ref,
             state=release.state,
@@ -217,7 +217,7 @@ def cancel(core: Core, actor: Actor, release_id: str) -> dict[str, Any]:
     release, _project = _changeable(core, actor, release_id)
     now = core.clock.now()
     with core.database.write() as session:
-        release = session.get_one(Release, release.id, with_for_update=True)
+        release = locking.release(session, release.id)
         job = _live_job(session, release.id)
         if release.state == State.APPLYING:
             guard.set_status(session, release, "cancelling", cancel_requested_at=now)
@@ -254,7 +254,7 @@ def _continue(core: Core, actor: Actor, release_id: str, verb: str, told: str) -
     release, _project = _changeable(core, actor, release_id)
     now = core.clock.now()
     with core.database.write() as session:
-        release = session.get_one(Release, release.id, with_for_update=True)
+        release = locking.release(session, release.id)
         job = _live_job(session, release.id)
         if release.status != "paused" or job is None or job.state != "paused":
             raise Problem(

@@ -60,7 +60,7 @@ class TaskJob:
         self._hosts = {host.name: host for host in run.hosts}
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
-            task = session.get_one(InstallTask, self._lease.resource_id, with_for_update=True)
+            task = session.get_one(InstallTask, self._lease.resource_id)
             return run if self._mark_begun(session, job, task) else None
 
     def _mark_begun(self, session: Session, job: Any, task: InstallTask) -> bool:
@@ -150,7 +150,7 @@ class TaskJob:
         now = self._core.clock.now()
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
-            task = session.get_one(InstallTask, self._lease.resource_id, with_for_update=True)
+            task = session.get_one(InstallTask, self._lease.resource_id)
             guard.move_task(session, task, TaskState.SUCCEEDED, finished_at=now)
             detail, more = self._on_success(session, task, outcome, now)
             jobs.finish(job, now, "succeeded")
@@ -161,7 +161,7 @@ class TaskJob:
         now = self._core.clock.now()
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
-            task = session.get_one(InstallTask, self._lease.resource_id, with_for_update=True)
+            task = session.get_one(InstallTask, self._lease.resource_id)
             if task.state == TaskState.PENDING:
                 # It could not even begin; the states still follow one another, in one transaction.
                 guard.move_task(session, task, TaskState.RUNNING, started_at=task.started_at or now)

@@ -100,7 +100,7 @@ class TaskPreviewJob:
         checks = self._checks(outcome, found, reached)
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
-            task = session.get_one(InstallTask, self._lease.resource_id, with_for_update=True)
+            task = session.get_one(InstallTask, self._lease.resource_id)
             told = self._conclude(session, task, found, checks)
             now = self._core.clock.now()
             jobs.finish(job, now, "succeeded" if task.preview_ref else "failed")
@@ -114,7 +114,7 @@ class TaskPreviewJob:
         """Show the reason as a blocking check."""
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
-            task = session.get_one(InstallTask, self._lease.resource_id, with_for_update=True)
+            task = session.get_one(InstallTask, self._lease.resource_id)
             now = self._core.clock.now()
             jobs.finish(job, now, "failed", {"error_key": error_key})
             told = self._conclude(session, task, {}, [blocks.blocking(error_key, detail, None)])

@@ -20,7 +20,7 @@ from controlplane.domain.install import TaskState
 from controlplane.domain.permission import Actor, Permission
 from controlplane.services import access, approvals, jobs, policy, timeline, views
 from controlplane.services.core import Core
-from controlplane.store import events, guard, pages
+from controlplane.store import events, guard, locking, pages
 from controlplane.store.tables import Cluster, Environment, InstallStep, InstallTask, Job, Project
 
 POLL_SECONDS = 0.05
@@ -54,9 +54,9 @@ class Subject:
         """Return an owner whose tasks the actor may make. Raises as `readable`."""
         return self._loaded(core, actor, owner_id, self.change)
 
-    def locked(self, session: Session, owner_id: str) -> Owner:
-        """Return an owner, locked: whoever changes its tasks takes turns."""
-        found: Owner = session.get_one(self.table, owner_id, with_for_update=True)  # type: ignore[assignment]
+    def owner(self, session: Session, owner_id: str) -> Owner:
+        """Return an owner, as a session has it: `store.locking.task` locks it, so that its tasks take turns."""
+        found: Owner = session.get_one(self.table, owner_id)  # type: ignore[assignment]
         return found
 
     def _loaded(
@@ -191,8 +191,8 @@ def apply(
     now = core.clock.now()
     job_id = None
     with core.database.write() as session:
-        owner = subject.locked(session, owner_id)
-        task = session.get_one(InstallTask, task.id, with_for_update=True)
+        task = locking.task(session, task.id)
+        owner = subject.owner(session, owner_id)
         previews.check_usable(
             preview_ref=task.preview_ref,
             state="preview" if task.state == TaskState.PENDING else task.status,
@@ -272,7 +272,7 @@ def cancel(core: Core, actor: Actor, subject: Subject, task_id: str, owner_id: s
     _changeable(core, actor, subject, task_id, owner_id)
     now = core.clock.now()
     with core.database.write() as session:
-        task = session.get_one(InstallTask, task_id, with_for_update=True)
+        task = locking.task(session, task_id)
         job = _live_job(session, task)
         if task.state == TaskState.RUNNING:
             guard.set_task_status(session, task, "cancelling", cancel_requested_at=now)
@@ -301,8 +301,8 @@ def retry(core: Core, actor: Actor, subject: Subject, task_id: str, owner_id: st
     _changeable(core, actor, subject, task_id, owner_id)
     now = core.clock.now()
     with core.database.write() as session:
-        task = session.get_one(InstallTask, task_id, with_for_update=True)
-        owner = subject.locked(session, owner_id)
+        task = locking.task(session, task_id)
+        owner = subject.owner(session, owner_id)
         rules.check_transition(TaskState(task.state), TaskState.PENDING)
         _check_not_stale(session, subject, task)
         _refuse_beside(session, subject, owner)

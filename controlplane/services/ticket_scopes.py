@@ -14,7 +14,7 @@ from controlplane.domain.install import TaskState
 from controlplane.domain.permission import Actor
 from controlplane.domain.release import State
 from controlplane.services import jobs, timeline, views
-from controlplane.store import guard
+from controlplane.store import guard, locking
 from controlplane.store.events import NewEvent
 from controlplane.store.tables import InstallTask, Job, Release, Ticket
 
@@ -38,6 +38,10 @@ class TicketScope(Protocol):
 
     def wait(self, session: Session, row: Any, ticket: Ticket) -> list[NewEvent]:
         """Let it wait for the ticket."""
+        ...
+
+    def lock(self, session: Session, ticket: Ticket) -> None:
+        """Lock it, before the ticket is: see `store.locking`."""
         ...
 
     def let_through(
@@ -73,6 +77,10 @@ class ReleaseScope:
         """See `TicketScope`."""
         guard.set_status(session, row, "pending_approval", ticket_id=ticket.id)
         return [timeline.release_event(row, "pending_approval", "running", ticket=ticket.id)]
+
+    def lock(self, session: Session, ticket: Ticket) -> None:
+        """See `TicketScope`."""
+        locking.release(session, ticket.scope_id)
 
     def let_through(
         self, session: Session, ticket: Ticket, actor: Actor, now: datetime
@@ -127,6 +135,10 @@ class TaskScope:
         """See `TicketScope`."""
         guard.set_task_status(session, row, "pending_approval", ticket_id=ticket.id)
         return [timeline.task_event(row, "pending_approval", "running", ticket=ticket.id)]
+
+    def lock(self, session: Session, ticket: Ticket) -> None:
+        """See `TicketScope`."""
+        locking.task(session, ticket.scope_id)
 
     def let_through(
         self, session: Session, ticket: Ticket, actor: Actor, now: datetime
