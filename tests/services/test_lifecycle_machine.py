@@ -4,12 +4,22 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from controlplane.domain.errors import Problem
 from controlplane.domain.permission import system_actor
@@ -32,11 +42,12 @@ class Lifecycle(RuleBasedStateMachine):
     known = Bundle("known")
     taken = Bundle("taken")
 
-    def __init__(self) -> None:
+    def __init__(self, url: str | None = None) -> None:
+        """Args: url: of an empty database of its own; an SQLite file when left out."""
         super().__init__()
         self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name)
-        self.shop = installation.make(f"sqlite:///{folder}/tidegate.db", folder)
+        self.shop = installation.make(url or f"sqlite:///{folder}/tidegate.db", folder)
         self.seen: dict[str, list[str]] = {}
         self.applied_refs: set[str] = set()
 
@@ -180,7 +191,21 @@ def _reachable(origin: State, goal: State) -> bool:
     return goal in TRANSITIONS[origin] or any(goal in TRANSITIONS[middle] for middle in TRANSITIONS[origin])
 
 
-TestLifecycle = Lifecycle.TestCase
-TestLifecycle.settings = settings(
-    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
-)
+def _settings(examples: int) -> settings:
+    return settings(
+        max_examples=examples,
+        stateful_step_count=30,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def test_any_life_on_sqlite() -> None:
+    run_state_machine_as_test(Lifecycle, settings=_settings(25))  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.postgres
+def test_any_life_on_postgresql(make_postgres_database: Callable[[], str]) -> None:
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        lambda: Lifecycle(make_postgres_database()), settings=_settings(12)
+    )
