@@ -31,11 +31,12 @@ KILLED = ("worker", "server")
 class Installation:
     """The server, its administrator, and a second person who may approve."""
 
-    def __init__(self, home: Path, lab: Lab) -> None:
+    def __init__(self, home: Path, lab: Lab, settings: str = SETTINGS) -> None:
         self.home = home
         self.address = free_address()
+        home.mkdir(parents=True)
+        (home / "tidegate.toml").write_text(settings)
         self.token = server.initialise(home)
-        (home / "tidegate.toml").write_text(SETTINGS)
         self.process = self._start()
         admin = Person(f"http://{self.address}", "admin", self.token)
         self.site = Site(admin, admin.post("/projects", {"name": "crash"})["id"], lab)
@@ -49,10 +50,14 @@ class Installation:
             return
         self.process.kill()
         self.process.wait()
-        wait_for(lambda: not self.playbooks(), 10)
+        self._see_workers_gone()
         if while_down:
             while_down()
         self.process = self._start()
+
+    def _see_workers_gone(self) -> None:
+        """Nothing that a server started outlives it."""
+        wait_for(lambda: not self.playbooks(), 10)
 
     def workers(self) -> list[int]:
         """Return the worker processes of the server."""
@@ -92,6 +97,36 @@ class Installation:
         admin.post("/bindings", {**bound, "scope_id": self.site.project_id})
         token = admin.post("/tokens", {"user_id": user["id"], "name": "approver"})
         return Person(f"http://{self.address}", "approver", token["token"])
+
+
+class ScaledOut(Installation):
+    """A server on PostgreSQL without workers of its own, and a worker process beside it."""
+
+    def __init__(self, home: Path, lab: Lab, database_url: str) -> None:
+        super().__init__(home, lab, f'database_url = "{database_url}"\n{SETTINGS}')
+        self.worker = server.start_worker(home)
+
+    def kill(self, victim: str, while_down: Callable[[], None] | None = None) -> None:
+        """Kill the worker or the server, and start another, as systemd would."""
+        if victim == "server":
+            super().kill(victim, while_down)
+            return
+        self.worker.kill()
+        self.worker.wait()
+        self.worker = server.start_worker(self.home)
+
+    def _see_workers_gone(self) -> None:
+        """The worker is a process of its own, and goes on."""
+        assert self.worker.poll() is None
+
+    def workers(self) -> list[int]:
+        """Return the worker's process."""
+        return [self.worker.pid]
+
+    def close(self) -> None:
+        """Stop both processes and remove the hosts."""
+        server.stop(self.worker.pid)
+        super().close()
 
 
 def core_settings(home: Path) -> Any:
