@@ -33,6 +33,8 @@ _KEYS: Mapping[int, str] = {
     429: "rate_limited",
     431: "validation_error",
 }
+# PostgreSQL: serialization_failure, deadlock_detected. Appendix A of its manual.
+_UNDONE_FOR_OTHERS = ("40001", "40P01")
 _KEPT_HEADERS = ("Allow", "Retry-After")
 
 
@@ -98,6 +100,9 @@ def _integrity(error: IntegrityError) -> Response:
 
 
 def _operational(error: OperationalError) -> Response:
+    if getattr(error.orig, "sqlstate", None) in _UNDONE_FOR_OTHERS:
+        log.warning("the database undid a transaction for the sake of another", exc_info=error)
+        return answer(Problem("conflict", "it met another change of the same; nothing was done, ask again"))
     if "full" in str(error.orig):
         log.error("the database's disk is full")
         return answer(Problem("storage_full"))

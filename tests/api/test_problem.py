@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from psycopg.errors import DeadlockDetected, SerializationFailure
+from sqlalchemy.exc import OperationalError
 
 from controlplane.api.auth import public
 from controlplane.domain.errors import Problem
@@ -83,6 +85,18 @@ def test_a_fault_of_ours_tells_the_log_and_not_the_caller(
     assert "hunter2" not in answer.text
     assert "hunter2" in caplog.text
     assert answer.json["request_id"] == answer.headers["X-Request-ID"] == "abc-1"
+
+
+@pytest.mark.parametrize("cause", [DeadlockDetected(), SerializationFailure()])
+def test_a_change_that_the_database_undid_for_another_is_a_conflict(
+    app: Flask, anonymous: Any, cause: Exception
+) -> None:
+    @public
+    def undone() -> str:
+        raise OperationalError("UPDATE", {}, cause)
+
+    app.add_url_rule("/undone", "undone", undone)
+    check(anonymous.get("/undone"), 409, "conflict")
 
 
 def test_a_request_id_that_is_not_well_formed_is_replaced(anonymous: Any) -> None:
