@@ -136,6 +136,11 @@ class Guests:
         """A known_hosts file with the key that they all show: it is the image's."""
         return self.folder / "known_hosts"
 
+    @property
+    def lines(self) -> dict[str, str]:
+        """The interface of this machine at which each guest is."""
+        return {guest.name: f"{self.bridge}-{number}" for number, guest in enumerate(self.guests)}
+
     def boot(self, name: str) -> Guest:
         """Make a guest and start it; it may take some seconds until it answers."""
         number = len(self.guests)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.tidegate.deploy.plugins.module_utils.network_entry import watch
+from ansible_collections.tidegate.deploy.plugins.module_utils.network_entry import host_command, watch
 
 
 def now(holds_vip: bool, *sizes: int) -> dict[str, Any]:
@@ -39,3 +39,20 @@ def test_a_table_is_waited_for_but_not_for_ever(monkeypatch: pytest.MonkeyPatch)
     assert watch.inspect(payload, [])["live"] == now(True, 2)
     seen[:] = [now(True, 1)]
     assert watch.inspect({**payload, "table_seconds": 0.3}, [])["live"] == now(True, 1)
+
+
+def test_a_back_end_that_was_just_reached_counts_before_the_kernel_has_added_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def said(_argv: list[str], _environment: dict[str, str]) -> host_command.Done:
+        return host_command.Done(0, "  -> 192.0.2.1:6443  7 0 0 0 0\n  -> 192.0.2.2:6443  0 0 0 0 0\n")
+
+    monkeypatch.setattr(host_command, "run", said)
+    servers = [
+        {"address": "192.0.2.1", "port": 6443, "connections": 0, "inactive": 3},
+        {"address": "192.0.2.2", "port": 6443, "connections": 1, "inactive": 3},
+        {"address": "192.0.2.3", "port": 6443, "connections": 0, "inactive": 0},
+    ]
+    service: dict[str, Any] = {"address": "192.0.2.240", "port": 6443, "real_servers": servers}
+    watch._count(service, {"programs": ("keepalived", "ipvsadm", "")})
+    assert [one["given"] for one in servers] == [7, 4, 0]

@@ -16,6 +16,8 @@ from .parameters import Entry
 VRRP_UNIT = "tidegate-network-entry-vrrp.service"
 ADDRESS_UNIT = "tidegate-network-entry-address.service"
 TUNNEL = "tunl0"
+# There once its module is loaded. Documentation/networking/ipvs-sysctl.rst of the kernel.
+_IPVS_SETTINGS = "net/ipv4/vs/"
 _IP, _SYSCTL, _MODPROBE = "/sbin/ip", "/sbin/sysctl", "/sbin/modprobe"
 
 
@@ -41,8 +43,15 @@ def sysctls(entry: Entry, host: str) -> Dict[str, str]:
             # The higher of `all` and the device's own counts: what comes out of the tunnel came in elsewhere.
             found["net/ipv4/conf/all/rp_filter"] = "0"
             found[f"net/ipv4/conf/{TUNNEL}/rp_filter"] = "0"
-    if entry.lb_kind == "NAT" and entry.priority(host) is not None:
+    if entry.priority(host) is None:
+        return found
+    if entry.lb_kind == "NAT":
         found["net/ipv4/ip_forward"] = "1"
+    else:
+        # A director that hands packets on without seeing the answers knows a connection as ending and never as ended.
+        # A client that takes the same port again would go where the old connection went, even to a dead back end.
+        found[f"{_IPVS_SETTINGS}conn_reuse_mode"] = "3"
+    found[f"{_IPVS_SETTINGS}expire_nodest_conn"] = "1"
     return found
 
 
@@ -87,7 +96,13 @@ def _address_unit(entry: Entry, host: str) -> str:
     if entry.lb_kind == "TUN" and needs_address(entry, host):
         start += [f"{_MODPROBE} ipip", f"{_IP} link set {TUNNEL} up"]
     # Silent before it holds the address, or it would claim it on the segment.
-    start += [f"{_SYSCTL} -q -w {key}={value}" for key, value in sysctls(entry, host).items()]
+    wanted = sysctls(entry, host)
+    if any(key.startswith(_IPVS_SETTINGS) for key in wanted):
+        # What a director needs more must not keep it from being a real server.
+        start.append(f"-{_MODPROBE} -a {' '.join(kernel_modules(entry, host))}")
+    for key, value in wanted.items():
+        may_fail = "-" if key.startswith(_IPVS_SETTINGS) else ""
+        start.append(f"{may_fail}{_SYSCTL} -q -w {key}={value}")
     if needs_address(entry, host):
         start.append(f"{_IP} address replace {entry.address}/32 dev {device}")
         stop.append(f"-{_IP} address del {entry.address}/32 dev {device}")

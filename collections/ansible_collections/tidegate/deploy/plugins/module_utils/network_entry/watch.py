@@ -101,7 +101,10 @@ def stand_back(payload: Mapping[str, Any], steps: List[Dict[str, Any]]) -> Dict[
 
 
 def _count(service: Dict[str, Any], current: Mapping[str, Any]) -> None:
-    """Add how many connections each real server was given since it joined."""
+    """Add how many connections each real server was given since it joined: at least so many.
+
+    The kernel adds its counters up every two seconds; what goes on now, or has just ended, it tells at once.
+    """
     _keepalived, ipvsadm, libraries = current["programs"]
     if not ipvsadm:
         return
@@ -116,7 +119,8 @@ def _count(service: Dict[str, Any], current: Mapping[str, Any]) -> None:
         if words[:1] == ["->"] and len(words) > 2 and words[2].isdigit():
             given[words[1]] = int(words[2])
     for one in service["real_servers"]:
-        one["given"] = given.get(f"{one['address']}:{one['port']}", 0)
+        counted = given.get(f"{one['address']}:{one['port']}", 0)
+        one["given"] = max(counted, one["connections"] + one["inactive"])
 
 
 def _uptime(unit: str) -> float:
