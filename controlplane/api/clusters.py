@@ -11,6 +11,7 @@ from controlplane.api import schema
 from controlplane.api.auth import current_actor, current_core, requires
 from controlplane.api.blueprint import Blueprint
 from controlplane.api.idempotency import idempotent
+from controlplane.api.installs import PostTaskSchema
 from controlplane.domain.cluster import LONGEST_ENDPOINT, LONGEST_TOKEN
 from controlplane.domain.kubeconfig import LONGEST_NAME, MOST_BYTES
 from controlplane.domain.permission import Permission
@@ -47,6 +48,12 @@ class ClusterSchema(schema.AnswerSchema):
     version = fields.Integer(required=True)
     created_by = schema.text()
     created_at = schema.time()
+
+
+class ClusterDetailSchema(ClusterSchema):
+    """A cluster with the tasks that followed its installs by themselves."""
+
+    post_tasks = fields.List(fields.Nested(PostTaskSchema), required=True)
 
 
 class ChangedClusterSchema(ClusterSchema):
@@ -261,7 +268,7 @@ def list_clusters(query: dict[str, Any]) -> dict[str, Any]:
 
 @blueprint.route("/<string:cluster_id>")
 @requires(Permission.CLUSTER_READ)
-@blueprint.response(200, ClusterSchema)
+@blueprint.response(200, ClusterDetailSchema)
 def get_cluster(cluster_id: str) -> dict[str, Any]:
     """Read a cluster."""
     return clusters.get(current_core(), current_actor(), cluster_id)

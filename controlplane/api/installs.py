@@ -15,6 +15,7 @@ from controlplane.api.events import EventSchema
 from controlplane.api.header import understands
 from controlplane.api.idempotency import idempotent
 from controlplane.api.jobs import JobSchema, LogLineSchema
+from controlplane.api.lvs_vip import PlannedEntrySchema
 from controlplane.api.prefer import PREFER, asked_wait
 from controlplane.domain.install import KINDS, TaskState
 from controlplane.domain.permission import Permission
@@ -28,6 +29,19 @@ blueprint = Blueprint(
     url_prefix="/environments/<string:environment_id>",
     description="Install an environment from the bundle.",
 )
+
+
+class PostTaskSchema(schema.AnswerSchema):
+    """A task that followed an install by itself. It is read and retried under its cluster's network entry."""
+
+    task_id = schema.text(example="tsk_01jd2k3m4n5p6q7r8s9tavbwcx")
+    type = schema.text(example="lvs_vip")
+    follows = schema.text("The install.")
+    cluster_id = schema.text()
+    state = fields.String(required=True, metadata={"enum": [str(state) for state in TaskState]})
+    status = schema.text(example="pending_approval")
+    approval_ticket = schema.text(nullable=True)
+    diagnostics_json = schema.document("What is known of a failure.", nullable=True)
 
 
 class InstallPreviewSchema(schema.AnswerSchema):
@@ -44,6 +58,7 @@ class InstallPreviewSchema(schema.AnswerSchema):
         fields.Dict(), required=True, metadata={"description": "`{name, value, origin}`, secret ones masked."}
     )
     bundle = schema.document("Digest of the bundle, and who signed it.", nullable=True)
+    network_entry = schema.document("What follows once the cluster is there: `{mode, lvs_vip}`.")
     checks = fields.List(
         fields.Dict(), required=True, metadata={"description": "`{level, code, message, hint, host}`."}
     )
@@ -108,6 +123,7 @@ class InstallTaskDetailSchema(InstallTaskSchema):
     preview = fields.Nested(InstallPreviewSchema, required=True)
     steps = fields.List(fields.Nested(InstallStepSchema), required=True)
     jobs = fields.List(fields.Nested(JobSchema), required=True)
+    post_tasks = fields.List(fields.Nested(PostTaskSchema), required=True)
 
 
 class PreviewedInstallSchema(InstallTaskSchema):
@@ -133,6 +149,7 @@ class NewInstallPreviewSchema(schema.StrictSchema):
     inputs = fields.Dict(
         keys=fields.String(validate=validate.Length(1, 64)), validate=validate.Length(0, MOST_INPUTS)
     )
+    network_entry = fields.Nested(PlannedEntrySchema)
     task_id = fields.String(
         validate=validate.Length(1, schema.LONGEST_ID),
         metadata={"description": "For a rollback: the install to take back; the newest when left out."},

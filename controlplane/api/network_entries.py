@@ -16,6 +16,7 @@ from controlplane.api.header import understands
 from controlplane.api.idempotency import idempotent
 from controlplane.api.installs import ApplyInstallSchema, InstallLogSchema, InstallStepSchema, LogArgs
 from controlplane.api.jobs import JobSchema
+from controlplane.api.lvs_vip import ClusterNetworksSchema, LvsVipSchema
 from controlplane.api.prefer import PREFER, asked_wait
 from controlplane.domain import network_entry as rules
 from controlplane.domain.install import TaskState
@@ -122,75 +123,6 @@ class EntrySchema(schema.AnswerSchema):
     previous_task_id = schema.text("What a rollback goes back to.", nullable=True)
     last_check_at = schema.time(nullable=True)
     last_failover = schema.document("`{from, to, outage_ms, observed_at, seen_by}`", nullable=True)
-
-
-class HealthCheckSchema(schema.StrictSchema):
-    """How a back end is asked whether it serves."""
-
-    kind = fields.String(validate=validate.OneOf(rules.HEALTH_KINDS))
-    path = fields.String(validate=validate.Length(1, 100), metadata={"example": "/readyz"})
-    interval = fields.Integer(strict=True)
-    timeout = fields.Integer(strict=True)
-    retries = fields.Integer(strict=True)
-
-
-class RetryPolicySchema(schema.StrictSchema):
-    """How often a step is tried, and how long is waited between: longer each time."""
-
-    max_retries = fields.Integer(strict=True)
-    backoff_seconds = fields.Float()
-
-
-class LvsVipSchema(schema.StrictSchema):
-    """What the VIP is and where it goes. Hosts are named by name or id; they are registered in the project."""
-
-    vip_address = fields.String(
-        required=True, validate=validate.Length(1, 18), metadata={"example": "192.0.2.10/24"}
-    )
-    interface = fields.String(
-        validate=validate.Length(1, 15), metadata={"description": "Found from the subnet when left out."}
-    )
-    virtual_router_id = fields.Integer(required=True, strict=True, metadata={"example": 51})
-    auth_pass = fields.String(
-        load_only=True,
-        validate=validate.Length(0, 64),
-        metadata={"description": "At most 8 characters. Kept encrypted, never answered."},
-    )
-    backend_nodes = fields.List(
-        fields.Raw(),
-        required=True,
-        metadata={"description": "At least two: a host, or `{host, weight}`.", "example": ["cp-1", "cp-2"]},
-    )
-    directors = fields.List(
-        fields.String(validate=validate.Length(1, 255)),
-        metadata={
-            "description": "1 to 3 hosts; the control planes, else the first back ends, when left out."
-        },
-    )
-    health_check_port = fields.Integer(strict=True, metadata={"example": 6443})
-    ports = fields.List(fields.Integer(strict=True), metadata={"description": "More ports of the same VIP."})
-    health_check = fields.Nested(HealthCheckSchema)
-    lb_kind = fields.String(validate=validate.OneOf(rules.LB_KINDS))
-    lb_algo = fields.String(validate=validate.OneOf(rules.LB_ALGOS))
-    advert_interval = fields.Raw(
-        metadata={"description": "Seconds; whole ones with a password.", "example": 1}
-    )
-    unicast = fields.Boolean()
-    nopreempt = fields.Boolean()
-    retry_policy = fields.Nested(RetryPolicySchema)
-    balancer = fields.String(
-        validate=validate.OneOf(rules.BALANCERS),
-        metadata={"description": "`none`: the active director serves itself; for kernels without IPVS."},
-    )
-    certificate_check = fields.String(validate=validate.OneOf(rules.CERTIFICATE_CHECKS))
-    listen_seconds = fields.Float(metadata={"description": "For how long a preview listens to the segment."})
-
-
-class ClusterNetworksSchema(schema.StrictSchema):
-    """Networks that the cluster gives addresses out of itself, where they are known."""
-
-    pod = fields.String(validate=validate.Length(1, 18), metadata={"example": "10.244.0.0/16"})
-    service = fields.String(validate=validate.Length(1, 18), metadata={"example": "10.96.0.0/12"})
 
 
 class NewEntryPreviewSchema(schema.StrictSchema):

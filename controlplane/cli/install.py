@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -31,6 +32,11 @@ def _asked(function: Any) -> Any:
             help="An input of the bundle (NAME:=JSON for other types).",
         ),
         click.option("--profile", help="A profile of the bundle."),
+        click.option(
+            "--network-entry",
+            type=click.Path(path_type=Path, dir_okay=False, exists=True),
+            help="A YAML file with the `lvs_vip` that is to follow once the cluster is there.",
+        ),
         click.option("--runtime-version", help="The newest supported one when left out."),
     ):
         function = option(function)
@@ -114,7 +120,21 @@ task.add_commands(install, _base, "ENVIRONMENT")
 
 def _body(asked: dict[str, Any]) -> dict[str, Any]:
     body = {**asked, "inputs": pairs(asked["inputs"], "--input") or None}
+    if asked["network_entry"] is not None:
+        body["network_entry"] = {"mode": "lvs_vip", "lvs_vip": _mapping_in(asked["network_entry"])}
     return {name: value for name, value in body.items() if value is not None}
+
+
+def _mapping_in(file: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise click.ClickException(f"{file}: {error}") from error
+    if not isinstance(content, dict):
+        raise click.ClickException(f"{file} is not a mapping")
+    return content
 
 
 def _show_preview(session: Session, made: dict[str, Any]) -> Outcome:

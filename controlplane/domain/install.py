@@ -109,7 +109,10 @@ def check_nodes(runtime_type: str, roles: Iterable[str]) -> None:
 
 @dataclass(frozen=True)
 class Binding:
-    """Everything that an apply is held to. `inputs` stands in as an HMAC: what was asked for may be secret."""
+    """Everything that an apply is held to.
+
+    `inputs` and `network_entry` stand in as HMACs: what was asked for may be secret.
+    """
 
     environment_id: str
     stage: str
@@ -120,6 +123,7 @@ class Binding:
     runtime_version: str | None
     profile: str | None
     inputs: str
+    network_entry: str
     bundle_digest: str | None
     fingerprints: Mapping[str, str]
 

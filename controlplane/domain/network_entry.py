@@ -14,6 +14,7 @@ from controlplane.domain.environment import STAGES
 from controlplane.domain.errors import Problem
 
 KINDS = ("apply", "rollback", "failover_test")
+MODES = ("none", "lvs_vip")
 LB_KINDS = ("DR", "NAT", "TUN")
 LB_ALGOS = ("rr", "wrr", "lc", "wlc")
 # `none`: the active director's own service answers at the VIP; for kernels without IPVS.

@@ -14,13 +14,21 @@ from controlplane.domain import cluster as rules
 from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
 from controlplane.domain.permission import Actor, Permission
-from controlplane.services import access, cluster_access, cluster_connection, network_entries, record, views
+from controlplane.services import (
+    access,
+    cluster_access,
+    cluster_connection,
+    network_entries,
+    record,
+    tasks,
+    views,
+)
 from controlplane.services.cluster_connection import Tried
 from controlplane.services.core import Core
 from controlplane.store import events, pages
 from controlplane.store.events import NewEvent
 from controlplane.store.pages import PageRequest
-from controlplane.store.tables import Cluster, Project, Target
+from controlplane.store.tables import Cluster, InstallTask, Project, Target
 
 
 def import_(core: Core, actor: Actor, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -96,8 +104,13 @@ def list_(core: Core, actor: Actor, filters: Mapping[str, Any], page: PageReques
 
 
 def get(core: Core, actor: Actor, cluster_id: str) -> dict[str, Any]:
-    """Return a cluster. Raises Problem `cluster_not_found`, `permission_denied`."""
-    return _show(readable(core, actor, cluster_id))
+    """Return a cluster, with what followed its installs. Raises Problem `cluster_not_found`, `permission_denied`."""
+    cluster = readable(core, actor, cluster_id)
+    with core.database.read() as session:
+        return {
+            **_show(cluster),
+            "post_tasks": tasks.following(session, InstallTask.cluster_id == cluster_id),
+        }
 
 
 def test_connection(core: Core, actor: Actor, cluster_id: str, namespace: str | None) -> dict[str, Any]:

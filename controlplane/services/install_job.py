@@ -13,7 +13,7 @@ from controlplane.domain.diagnostics import Findings, describe
 from controlplane.domain.errors import Problem
 from controlplane.domain.install import TaskState, find_cluster
 from controlplane.ports.runner import PlaybookRun, RunOutcome
-from controlplane.services import install_spec, managed_clusters, run_place
+from controlplane.services import install_spec, managed_clusters, post_tasks, run_place
 from controlplane.services.core import Core
 from controlplane.services.jobs import Lease
 from controlplane.services.managed_clusters import Prepared
@@ -71,7 +71,8 @@ class InstallJob(TaskJob):
             guard.move_task(session, undone, TaskState.ROLLED_BACK)
         if self._cluster is None:
             return {}, []
-        return {}, [managed_clusters.keep(self._core, session, task, self._cluster, now)]
+        cluster, told = managed_clusters.keep(self._core, session, task, self._cluster, now)
+        return {}, [told, *post_tasks.follow(self._core, session, task, cluster)]
 
     def _on_failure(self, session: Session, task: InstallTask, found: Mapping[str, Any]) -> None:
         session.get_one(Environment, task.environment_id or "").status = "failed"

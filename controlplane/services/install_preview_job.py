@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from controlplane.domain import install, step
 from controlplane.ports.runner import PlaybookRun, RunEvent
-from controlplane.services import install_spec, run_place, tasks
+from controlplane.services import install_spec, post_tasks, run_place, tasks
 from controlplane.services.core import Core
 from controlplane.services.jobs import Lease
 from controlplane.services.task_preview_job import PREVIEW_TIMEOUT, Shown, TaskPreviewJob
@@ -67,6 +67,7 @@ class InstallPreviewJob(TaskPreviewJob):
             },
             "inputs": next((each["inputs"] for each in found.values() if each.get("inputs")), []),
             "bundle": dict(self._bundle) or None,
+            "network_entry": post_tasks.shown(tasks.requested(self._core, task).get("network_entry")),
             "summary": dict(
                 Counter(one["action"] for each in found.values() for one in each.get("plan", []))
             ),
@@ -88,6 +89,9 @@ class InstallPreviewJob(TaskPreviewJob):
             runtime_version=asked.get("runtime_version"),
             profile=asked.get("profile"),
             inputs=self._core.vault.digest(inputs.encode()),
+            network_entry=self._core.vault.digest(
+                json.dumps(asked.get("network_entry"), sort_keys=True).encode()
+            ),
             bundle_digest=self._bundle.get("digest"),
             fingerprints={name: str(each["fingerprint"]) for name, each in sorted(found.items())},
         )

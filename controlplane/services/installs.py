@@ -12,7 +12,7 @@ from controlplane.domain import install as rules
 from controlplane.domain.errors import Problem
 from controlplane.domain.install import TaskState
 from controlplane.domain.permission import Actor, Permission
-from controlplane.services import access, install_spec, tasks
+from controlplane.services import access, install_spec, post_tasks, tasks
 from controlplane.services.core import Core
 from controlplane.services.tasks import Subject
 from controlplane.store import pages
@@ -46,14 +46,17 @@ def request_preview(
     """Make a task in state `pending` and queue the job that previews it. It changes nothing on a host.
 
     Args:
-        asked: `runtime_version`, `profile`, `inputs`; what is left out is the bundle's to say.
+        asked: `runtime_version`, `profile`, `inputs`; what is left out is the bundle's to say. `network_entry`,
+            `{mode, lvs_vip}`: what is to follow by itself once the cluster is there.
 
     Raises:
         Problem: `not_found`, `permission_denied`, `insufficient_nodes`, `conflict` (the environment is somebody
-            else's, or a task of it is at work).
+            else's, or a task of it is at work), and what `post_tasks.planned` raises.
     """
     environment, project = _installable(core, actor, environment_id)
     request = {name: asked.get(name) for name in ("runtime_version", "profile", "inputs")}
+    with core.database.read() as session:
+        request["network_entry"] = post_tasks.planned(session, environment, asked.get("network_entry"))
     return _queue_preview(core, actor, environment, project, request, None)
 
 

@@ -40,8 +40,10 @@ def prepare(core: Core, document: Mapping[str, Any]) -> Prepared:
     return Prepared(tried, cluster_connection.report_on(core, tried, None))
 
 
-def keep(core: Core, session: Session, task: InstallTask, prepared: Prepared, now: datetime) -> NewEvent:
-    """Keep the cluster of an environment, or how it is reached from now on, and return the event that tells it."""
+def keep(
+    core: Core, session: Session, task: InstallTask, prepared: Prepared, now: datetime
+) -> tuple[Cluster, NewEvent]:
+    """Keep the cluster of an environment, or how it is reached from now on; return it and the event that tells it."""
     cluster = session.scalar(select(Cluster).where(Cluster.environment_id == task.environment_id))
     is_new = cluster is None
     if cluster is None:
@@ -59,7 +61,7 @@ def keep(core: Core, session: Session, task: InstallTask, prepared: Prepared, no
     cluster.version += 1
     session.add(cluster)
     session.flush()
-    return NewEvent(
+    told = NewEvent(
         "cluster.created" if is_new else "cluster.connection_test_succeeded",
         "cluster",
         cluster.id,
@@ -73,6 +75,7 @@ def keep(core: Core, session: Session, task: InstallTask, prepared: Prepared, no
             "task": task.id,
         },
     )
+    return cluster, told
 
 
 def _free_name(session: Session, task: InstallTask) -> str:

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import delete as sql_delete
@@ -79,13 +80,13 @@ def request_preview(core: Core, actor: Actor, cluster_id: str, asked: Mapping[st
     kind = asked.get("kind", "apply")
     with core.database.read() as session:
         if kind == "apply":
-            request, nodes = _of_apply(session, cluster, asked)
+            request, nodes = of_apply(session, Place.of(cluster), asked)
             undoes = None
         else:
             before = _before(session, cluster_id, kind)
             request = {**tasks.requested(core, before), "remove": bool(asked.get("remove"))}
             nodes, undoes = list(before.nodes), before.id if kind == "rollback" else None
-        stage = rules.strictest_stage(_stages(session, cluster))
+        stage = stage_of(session, cluster)
     return tasks.queue_preview(
         core,
         actor,
@@ -104,17 +105,35 @@ def request_preview(core: Core, actor: Actor, cluster_id: str, asked: Mapping[st
     )
 
 
-def _of_apply(
-    session: Session, cluster: Cluster, asked: Mapping[str, Any]
+@dataclass(frozen=True)
+class Place:
+    """What an entry stands before: a cluster, or the environment that one is to be made of."""
+
+    project_id: str
+    environment_id: str | None
+    cluster_id: str | None
+
+    @classmethod
+    def of(cls, cluster: Cluster) -> Place:
+        """Return the place of a cluster that is there."""
+        return cls(cluster.project_id, cluster.environment_id, cluster.id)
+
+
+def of_apply(
+    session: Session, place: Place, asked: Mapping[str, Any]
 ) -> tuple[dict[str, Any], list[dict[str, str]]]:
-    """Return what is kept of what was asked for, and the hosts that it is about."""
+    """Return what is kept of what was asked for (`lvs_vip`, `cluster_networks`), and the hosts that it is about.
+
+    Raises:
+        Problem: as `request_preview`.
+    """
     given = asked.get("lvs_vip")
     if not isinstance(given, Mapping):
         raise Problem("validation_error", errors={"lvs_vip": ["is required"]})
-    roles = _roles(session, cluster)
-    backends = _named(session, cluster, given.get("backend_nodes"))
+    roles = _roles(session, place)
+    backends = _named(session, place, given.get("backend_nodes"))
     if given.get("directors"):
-        directors = _named(session, cluster, given["directors"])
+        directors = _named(session, place, given["directors"])
     else:
         planes = [host_id for host_id, role in roles.items() if role == "control_plane"]
         found = session.scalars(select(Host).where(Host.id.in_(planes)).order_by(Host.name))
@@ -135,12 +154,12 @@ def _of_apply(
     networks = dict(asked.get("cluster_networks") or {})
     known = [Node(node["name"], node["address"], node["role"]) for node in nodes]
     parameters = rules.check(named, known, networks)
-    _refuse_leaving_out(session, cluster, nodes)
+    _refuse_leaving_out(session, place, nodes)
     return {"lvs_vip": parameters, "cluster_networks": networks, "remove": False}, nodes
 
 
-def _refuse_leaving_out(session: Session, cluster: Cluster, nodes: Sequence[Mapping[str, str]]) -> None:
-    entry = session.get(NetworkEntry, cluster.id)
+def _refuse_leaving_out(session: Session, place: Place, nodes: Sequence[Mapping[str, str]]) -> None:
+    entry = session.get(NetworkEntry, place.cluster_id) if place.cluster_id else None
     gone = rules.left_out(entry.nodes, nodes) if entry else []
     if gone:
         raise Problem(
@@ -160,16 +179,16 @@ def _backend(one: Any) -> dict[str, Any]:
     return dict(one) if isinstance(one, Mapping) else {}
 
 
-def _named(session: Session, cluster: Cluster, words: Any) -> dict[str, Host]:
+def _named(session: Session, place: Place, words: Any) -> dict[str, Host]:
     """Return the project's hosts that words name by id or name, by word. One of a cluster that Tidegate made must
     be among its nodes."""
     if not isinstance(words, list) or not words:
         raise Problem("backend_nodes_invalid", "at least two back-end nodes are needed")
-    own = set(_roles(session, cluster)) if cluster.environment_id else None
+    own = set(_roles(session, place)) if place.environment_id else None
     found: dict[str, Host] = {}
     for word in map(_word, words):
         host = session.scalar(
-            select(Host).where(Host.project_id == cluster.project_id, (Host.id == word) | (Host.name == word))
+            select(Host).where(Host.project_id == place.project_id, (Host.id == word) | (Host.name == word))
         )
         if host is None or (own is not None and host.id not in own):
             said = "is no host of this project" if host is None else "is no node of the cluster"
@@ -178,23 +197,23 @@ def _named(session: Session, cluster: Cluster, words: Any) -> dict[str, Host]:
     return found
 
 
-def _roles(session: Session, cluster: Cluster) -> dict[str, str]:
+def _roles(session: Session, place: Place) -> dict[str, str]:
     """Return what each host is in a cluster that an install made; nothing is known of others."""
     rows = session.execute(
         select(EnvironmentNode.host_id, EnvironmentNode.role).where(
-            EnvironmentNode.environment_id == (cluster.environment_id or "")
+            EnvironmentNode.environment_id == (place.environment_id or "")
         )
     )
     return {row.host_id: row.role for row in rows}
 
 
-def _stages(session: Session, cluster: Cluster) -> Iterable[str]:
-    """Return the stages of what a cluster is used for: its own environment, and those of the targets on it."""
+def stage_of(session: Session, cluster: Cluster) -> str:
+    """Return the strictest stage of what a cluster is used for: its own environment, and those of its targets."""
     on_it = select(Target.environment_id).where(Target.cluster_id == cluster.id)
     query = select(Environment.stage).where(
         Environment.id.in_(on_it) | (Environment.id == (cluster.environment_id or ""))
     )
-    return list(session.scalars(query))
+    return rules.strictest_stage(list(session.scalars(query)))
 
 
 def _before(session: Session, cluster_id: str, kind: str) -> InstallTask:

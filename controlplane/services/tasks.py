@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from controlplane.domain import install as rules
@@ -90,39 +90,61 @@ def queue_preview(
     Raises:
         Problem: `conflict`, where a task of the owner is at work.
     """
-    now = core.clock.now()
     with core.database.write() as session:
         _refuse_beside(session, subject, owner)
-        task = InstallTask(
-            id=new_id("tsk"),
-            project_id=project.id,
-            team_id=project.team_id,
-            subject=subject.name,
-            kind=kind,
-            undoes=undoes,
-            state=str(TaskState.PENDING),
-            status="previewing",
-            nodes=list(nodes),
-            request_cipher=core.vault.encrypt(json.dumps(request).encode()),
-            trigger_source=actor.source,
-            request_id=actor.request_id,
-            created_by=actor.id,
-            created_by_name=actor.name,
-            created_at=now,
+        task, job = add_preview(
+            core, session, actor, subject.name, project, kind=kind, nodes=nodes, request=request, undoes=undoes,
             **named,
-        )
-        session.add(task)
-        session.flush()
-        job = jobs.add(
-            session,
-            now,
-            kind=f"{subject.name}_preview",
-            resource=(task.resource_type, task.id),
-            project_id=project.id,
-            request_id=actor.request_id,
-        )
+        )  # fmt: skip
     core.queue.wake(job.id)
     return {**views.task(task), "preview": None, "job_id": job.id}
+
+
+def add_preview(
+    core: Core,
+    session: Session,
+    actor: Actor,
+    subject: str,
+    project: Project,
+    *,
+    nodes: Sequence[Mapping[str, str]],
+    request: Mapping[str, Any],
+    **named: Any,
+) -> tuple[InstallTask, Job]:
+    """Make a task and the job that previews it, in the transaction that decides on it; wake the queue afterwards.
+
+    Args:
+        request: what was asked for; kept encrypted.
+        named: other columns: what kind it is, whose, of which stage and runtime.
+    """
+    now = core.clock.now()
+    task = InstallTask(
+        id=new_id("tsk"),
+        project_id=project.id,
+        team_id=project.team_id,
+        subject=subject,
+        state=str(TaskState.PENDING),
+        status="previewing",
+        nodes=list(nodes),
+        request_cipher=core.vault.encrypt(json.dumps(request).encode()),
+        trigger_source=actor.source,
+        request_id=actor.request_id,
+        created_by=actor.id,
+        created_by_name=actor.name,
+        created_at=now,
+        **named,
+    )
+    session.add(task)
+    session.flush()
+    job = jobs.add(
+        session,
+        now,
+        kind=f"{subject}_preview",
+        resource=(task.resource_type, task.id),
+        project_id=project.id,
+        request_id=actor.request_id,
+    )
+    return task, job
 
 
 def requested(core: Core, task: InstallTask) -> dict[str, Any]:
@@ -400,7 +422,15 @@ def get(core: Core, actor: Actor, subject: Subject, task_id: str, owner_id: str)
             "preview": views.task_preview(task),
             "steps": [views.install_step(row) for row in steps],
             "jobs": [views.job(row) for row in its_jobs],
+            "post_tasks": following(session, InstallTask.follows == task_id),
         }
+
+
+def following(session: Session, where: ColumnElement[bool]) -> list[dict[str, Any]]:
+    """Return the tasks that followed others by themselves, the oldest first, in short."""
+    query = select(InstallTask).where(InstallTask.follows.is_not(None), where)
+    rows = session.scalars(query.order_by(InstallTask.created_at, InstallTask.id).limit(pages.MOST))
+    return [views.post_task(row) for row in rows]
 
 
 def timeline_of(

@@ -117,11 +117,22 @@ def task(row: InstallTask) -> dict[str, Any]:
     }
 
 
+def post_task(row: InstallTask) -> dict[str, Any]:
+    """Return what is told of a task beside what it followed: the rest is read under its own path."""
+    named = {"task_id": row.id, "type": "lvs_vip", "follows": row.follows, "cluster_id": row.cluster_id}
+    found = {"state": row.state, "status": row.status, "approval_ticket": row.ticket_id}
+    return {**named, **found, "diagnostics_json": row.diagnostics}
+
+
 def task_preview(row: InstallTask) -> dict[str, Any]:
     """Return the whole preview of a task: what each host is, what would be done there, what stands against it."""
     document = row.preview or {}
     if row.subject == "install":
-        own = {"inputs": document.get("inputs", []), "bundle": document.get("bundle")}
+        own = {
+            "inputs": document.get("inputs", []),
+            "bundle": document.get("bundle"),
+            "network_entry": document.get("network_entry", {"mode": "none"}),
+        }
     else:
         own = {"lvs_vip": document.get("lvs_vip"), "remove": document.get("remove", False)}
     return {

@@ -466,7 +466,8 @@ class InstallTask(Base):
 
     `subject` says what it is about: `install`, an install of an environment or its rollback; `network_entry`, a
     cluster's virtual IP. `nodes` are those of the preview: `[{host_id, name, role}]`. `request_cipher` is what was
-    asked for, which may hold secrets.
+    asked for, which may hold secrets. `follows` is the task after which it was made by itself; then it is applied
+    by itself, which is asked for once, at `follow_asked_at`.
     """
 
     __tablename__ = "install_tasks"
@@ -486,6 +487,8 @@ class InstallTask(Base):
     runtime_type: Mapped[str] = mapped_column(String(16))
     kind: Mapped[str] = mapped_column(String(16))
     undoes: Mapped[str | None] = mapped_column(String(40))
+    follows: Mapped[str | None] = mapped_column(String(40), index=True)
+    follow_asked_at: Mapped[datetime | None]
     state: Mapped[str] = mapped_column(String(16))
     status: Mapped[str] = mapped_column(String(24))
     version: Mapped[int] = mapped_column(default=1)

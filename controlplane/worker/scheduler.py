@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 from controlplane import bootstrap
-from controlplane.services import approvals, expiry, network_entry_check, target_status
+from controlplane.services import approvals, expiry, network_entry_check, post_tasks, target_status
 from controlplane.services.core import Core
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,7 @@ STEPS: tuple[Callable[[Core], int], ...] = (
     expiry.forget_answers,
     target_status.look_where_due,
     network_entry_check.look_where_due,
+    post_tasks.apply_previewed,
 )
 
 

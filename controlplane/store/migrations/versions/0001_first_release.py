@@ -363,6 +363,8 @@ def upgrade() -> None:
         sa.Column("runtime_type", sa.String(length=16), nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("undoes", sa.String(length=40), nullable=True),
+        sa.Column("follows", sa.String(length=40), nullable=True),
+        sa.Column("follow_asked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("status", sa.String(length=24), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -403,6 +405,7 @@ def upgrade() -> None:
         ["environment_id", "created_at", "id"],
         unique=False,
     )
+    op.create_index(op.f("ix_install_tasks_follows"), "install_tasks", ["follows"], unique=False)
     op.create_index(op.f("ix_install_tasks_project_id"), "install_tasks", ["project_id"], unique=False)
     op.create_table(
         "network_entries",
