@@ -144,12 +144,12 @@ class TargetStatusJob:
             self._place = run_place.of_target(self._core, session, target)
             self._hosts = self._place.hosts
             namespace = {"namespace": target.namespace} if target.namespace else {}
-            names = session.scalars(
-                select(Service.name).where(
+            services = session.scalars(
+                select(Service).where(
                     Service.id.in_(select(Release.service_id).where(Release.target_id == target.id))
                 )
             )
-            projects = sorted(release_spec.project_name(name, target.name) for name in names)
+            projects = sorted(release_spec.project_name(service, target) for service in services)
             self._unseen = [
                 release_spec.stored_spec(self._core, session, release)
                 for release in _newest_releases(session, target.id)

@@ -55,6 +55,7 @@ class ReleaseAction(ActionBase):
                 self._task.args.get("release_spec_file"),
                 self._task.args.get("release_spec") or self._vars.get("release_spec"),
             )
+            release_spec.require_own_project(self._spec.get("project"))
             return getattr(self, f"_{self.VERB}")()
         except ReleaseError as error:
             return self._failed(error.error_key, str(error), error.hint, [], error.detail)

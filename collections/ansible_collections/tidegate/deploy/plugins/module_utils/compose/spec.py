@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..host import colours
 from ..release.errors import ReleaseError
 from . import archive, template
 
@@ -38,6 +39,17 @@ def load(path: str | None, inline: Any) -> dict[str, Any]:
         except (OSError, UnicodeDecodeError) as error:
             raise ReleaseError("compose_invalid", f"cannot read the Compose file: {error}") from error
     return spec
+
+
+def require_own_project(project: Any) -> None:
+    """Raises ReleaseError validation_error for a project that is called as a colour of another one would be."""
+    for colour in colours.COLOURS:
+        if str(project).endswith(f"-{colour}"):
+            raise ReleaseError(
+                "validation_error",
+                f"{project!r} is what colour {colour} of project {str(project)[: -len(colour) - 1]!r} is called",
+                "Give the project another name.",
+            )
 
 
 def rendered(spec: Mapping[str, Any]) -> str:
