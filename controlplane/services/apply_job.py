@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 from controlplane.domain import step
 from controlplane.domain.diagnostics import Findings, describe
 from controlplane.domain.errors import ERRORS, Problem
-from controlplane.domain.permission import system_actor
 from controlplane.domain.release import State
 from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
 from controlplane.services import approvals, connection, jobs, release_spec, run_place, timeline
@@ -40,7 +39,7 @@ class ApplyJob:
     def __init__(self, core: Core, lease: Lease) -> None:
         self._core = core
         self._lease = lease
-        self._actor = system_actor("worker")
+        self._actor = lease.actor
         self._findings = Findings()
         self._place = RunPlace("release_hosts", {})
         self._hosts: Mapping[str, RunHost] = {}

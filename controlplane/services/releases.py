@@ -225,7 +225,7 @@ def cancel(core: Core, actor: Actor, release_id: str) -> dict[str, Any]:
             if job is not None:
                 # A paused job is taken back by a run of its own, which a request to cancel would end half way.
                 if job.state == "paused":
-                    jobs.resume(job, now, verb="abort")
+                    jobs.resume(job, now, actor.request_id, verb="abort")
                 else:
                     job.cancel_requested_at = now
         else:
@@ -263,7 +263,7 @@ def _continue(core: Core, actor: Actor, release_id: str, verb: str, told: str) -
                 extra={"states": {"from": release.status, "to": told}},
             )
         guard.set_status(session, release, "running")
-        jobs.resume(job, now, verb=verb)
+        jobs.resume(job, now, actor.request_id, verb=verb)
         events.append(session, actor, now, [timeline.release_event(release, told, "running")])
     core.queue.wake(job.id)
     return views.release(release)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
-from controlplane.domain.permission import Actor, Permission, system_actor
+from controlplane.domain.permission import Actor, Permission
 from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
 from controlplane.services import access, connection, jobs, release_spec, run_place, views
 from controlplane.services.core import Core
@@ -216,7 +216,7 @@ class TargetStatusJob:
                     project_id=target.project_id, environment_id=target.environment_id,
                     detail={"drift": self._drift},
                 )  # fmt: skip
-                events.append(session, system_actor("worker"), now, [told])
+                events.append(session, self._lease.actor, now, [told])
 
     def refuse(self, error_key: str, detail: str) -> None:
         """End the job; the target keeps what was known of it."""
