@@ -59,6 +59,9 @@ def _apply(
     general = Permission.RELEASE_APPLY if verb == "apply" else Permission.RELEASE_ROLLBACK
     for permission in (general, runtime_permission(release.runtime_type, verb)):
         access.require(core, actor, permission, project, about=("release", release.id))
+    facts = (release.preview or {}).get("risk_facts", [])
+    about = ("release", release.id)
+    asked, risk, reasons = policy.ask_for(core, actor, project, release.stage, verb, facts, about=about)
     now = core.clock.now()
     job_id = None
     with core.database.write() as session:
@@ -72,8 +75,6 @@ def _apply(
         )
         _check_repeated(core, release, repeated)
         _check_not_stale(session, release)
-        facts = (release.preview or {}).get("risk_facts", [])
-        asked, risk, reasons = policy.ask(core, project, release.stage, verb, facts)
         requested = timeline.release_event(release, "apply_requested", preview_digest=release.preview_digest)
         guard.move_release(
             session,
