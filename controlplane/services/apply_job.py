@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from controlplane.domain import step
+from controlplane.domain import run_time, step
 from controlplane.domain.diagnostics import Findings, describe
 from controlplane.domain.errors import ERRORS, Problem
 from controlplane.domain.release import State
@@ -30,7 +30,6 @@ PLAYBOOKS = {
 }
 CANCEL = "release_cancel.yml"
 CANCEL_TIMEOUT = 60.0
-MARGIN_SECONDS = 600.0
 
 
 class ApplyJob:
@@ -94,14 +93,18 @@ class ApplyJob:
         self._fail({**found, "stage": "compare", "hints": [ERRORS["preview_stale"].hint]})
 
     def _timeout(self) -> float:
-        """Long enough for each host's health wait one after another, and for every pause."""
-        params = self._spec["strategy_params"]
-        # A canary in a cluster grows in steps, with a wait and a pause after each.
-        steps = params.get("steps")
-        turns = len(steps) if isinstance(steps, list) else 1
-        waits = float(self._spec["health_timeout"]) * (len(self._hosts) + turns)
-        pauses = float(params.get("pause_seconds") or 0) * turns + float(params.get("keep_old_seconds") or 0)
-        return waits + pauses + MARGIN_SECONDS
+        """As long as the modules may take for it, so that they say what went wrong before the run is ended."""
+        params, health = self._spec["strategy_params"], float(self._spec["health_timeout"])
+        if self._spec.get("runtime_type") == "k8s":
+            return run_time.in_cluster(params, health)
+        return run_time.on_hosts(
+            self._spec["strategy"],
+            params,
+            hosts=len(self._hosts),
+            images=len(self._spec["resolved_images"]),
+            archive_bytes=sum(image["archive_bytes"] for image in self._spec["images"]),
+            health_timeout=health,
+        )
 
     def _run(self, playbook: str, timeout: float) -> PlaybookRun:
         return PlaybookRun(

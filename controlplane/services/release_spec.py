@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from controlplane.services import registries
 from controlplane.services.core import Core
-from controlplane.store.tables import Release, Service, ServiceVersion, Target
+from controlplane.store.tables import Artifact, Release, Service, ServiceVersion, Target
 
 API = "tidegate.release/v1"
 
@@ -118,7 +118,7 @@ def _base(core: Core, session: Session, release: Release) -> dict[str, Any]:
         "project": project_name(
             session.get_one(Service, release.service_id), session.get_one(Target, release.target_id)
         ),
-        "images": [_archive(core, image) for image in version.images],
+        "images": [_archive(core, session, release, image) for image in version.images],
         "registries": registries.for_project(core, session, release.project_id),
         "strategy": release.strategy,
         "strategy_params": release.strategy_params,
@@ -136,11 +136,17 @@ def _stored(core: Core, session: Session, release: Release, payload: Mapping[str
     }
 
 
-def _archive(core: Core, image: Mapping[str, Any]) -> dict[str, Any]:
+def _archive(core: Core, session: Session, release: Release, image: Mapping[str, Any]) -> dict[str, Any]:
+    artifact = session.scalar(
+        select(Artifact).where(
+            Artifact.project_id == release.project_id, Artifact.digest == image["artifact"]
+        )
+    )
     return {
         "reference": image["reference"],
         "archive": str(core.artifacts.path(image["artifact"])),
         "archive_digest": image["artifact"],
+        "archive_bytes": artifact.size if artifact else 0,
         "image_id": image.get("image_id"),
     }
 

@@ -378,3 +378,13 @@ def test_a_step_that_is_begun_again_before_it_ended_is_told_as_one(shop: Install
     job.record([begun[2], ended, begun[3]])
     told = [action for action in actions(shop, release) if action.startswith("step_")]
     assert told == ["step_started", "step_succeeded", "step_started"]
+
+
+def test_a_run_has_the_time_that_its_modules_may_take(shop: Installation) -> None:
+    release = previewed(shop)
+    releases.apply(shop.core, shop.releaser, release["preview_ref"], {})
+    lease = shop.claim()
+    assert lease is not None
+    run = KINDS[lease.kind](shop.core, lease).begin()
+    # One image to pull (30 minutes) and `compose up` (15 minutes) on one host.
+    assert run is not None and run.timeout > 45 * 60

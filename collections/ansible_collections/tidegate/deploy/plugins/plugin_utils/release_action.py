@@ -192,10 +192,6 @@ class ReleaseAction(ActionBase):
             payload["fingerprint_key"] = self._veil.key_of(self._host, self._spec["project"]).hex()
         return self._from_host(self._remote(payload))
 
-    def _health_timeout(self) -> float:
-        given = self._spec.get("health_timeout")
-        return 120 if given is None else given
-
     def _veil_of(self, project: str) -> fingerprint.Veil:
         return fingerprint.Veil(self._veil.key_of(self._host, project))
 
@@ -208,7 +204,7 @@ class ReleaseAction(ActionBase):
         payload = {"project": self._spec["project"], "rendered": json.dumps({"services": lean})}
         payload |= {
             "fencing_token": self._spec.get("fencing_token"),
-            "health_timeout": self._health_timeout(),
+            "health_timeout": self._spec["health_timeout"],
         }
         return self._from_host(self._remote(payload))
 

@@ -15,6 +15,7 @@ from . import engine, fingerprint, health, image_source, observe, operation, reg
 
 DIGEST_LABEL = "dev.tidegate.service-digest"
 RELEASE_LABEL = "dev.tidegate.release"
+UP_SECONDS = 900
 
 
 def service_digest(document: Mapping[str, Any], name: str, pinned: str | None) -> str:
@@ -169,7 +170,7 @@ def _up(
     started = time.time()
     argv = ["compose", "-p", project, "-f", path, "--ansi", "never", "--progress", "plain"]
     argv += ["up", "-d", "--remove-orphans", "--no-build", "--pull", "never"]
-    done = engine.docker(argv, timeout=900)
+    done = engine.docker(argv, timeout=UP_SECONDS)
     after = engine.inspect_project(project)
     same = _started_at(after) == _started_at(before)
     status = "failed" if done.exit_code else "unchanged" if same else "succeeded"
@@ -231,7 +232,7 @@ def verify(payload: Mapping[str, Any], steps: list[dict[str, Any]]) -> dict[str,
     project, started = payload["project"], time.time()
     definitions = json.loads(payload["rendered"])["services"]
     with operation.exclusive(project, payload.get("fencing_token")):
-        left, containers = health.wait(project, definitions, float(payload.get("health_timeout") or 120))
+        left, containers = health.wait(project, definitions, float(payload["health_timeout"]))
     if left:
         found = health.objects(containers, left)
         said = "; ".join(
