@@ -66,7 +66,7 @@ def release(payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode:
     Raises ReleaseError: preview_stale and image_missing before anything is touched, compose_up_failed, target_locked.
     """
     project, document = payload["project"], json.loads(payload["rendered"])
-    _require_no_entry(project)
+    colours.require_no_entry(state_folder.path("entries"), project)
     if check_mode:
         missing = _resolve(payload)
         if missing:
@@ -148,16 +148,6 @@ def _resolve(payload: Mapping[str, Any]) -> list[str]:
         if pinned and pinned == image.get("image_id") and engine.inspect_image(pinned) is None:
             missing.append(reference)
     return missing
-
-
-def _require_no_entry(project: str) -> None:
-    """What is released past an entry would never be asked by anybody."""
-    if colours.read_state(state_folder.path("entries"), project) is not None:
-        raise ReleaseError(
-            "validation_error",
-            f"{project} is behind an entry on this host: the rolling strategy would release past it",
-            "Release with blue_green or canary, or remove the entry and its colours first.",
-        )
 
 
 def _started_at(containers: list[dict[str, Any]]) -> dict[str, str]:
