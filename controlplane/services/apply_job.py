@@ -262,6 +262,11 @@ class ApplyJob:
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
             release = session.get_one(Release, self._lease.resource_id, with_for_update=True)
+            if job.cancel_requested_at is not None:
+                # The word came when the run was over already: nothing is left to end, so it is taken back.
+                job.cancel_requested_at = None
+                jobs.resume(job, now, job.request_id, verb="abort")
+                return
             guard.set_status(session, release, "paused")
             jobs.pause(job)
             events.append(session, self._actor, now, [timeline.release_event(release, "paused", "running")])

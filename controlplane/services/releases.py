@@ -224,10 +224,11 @@ def cancel(core: Core, actor: Actor, release_id: str) -> dict[str, Any]:
             guard.set_status(session, release, "cancelling", cancel_requested_at=now)
             told = [timeline.release_event(release, "cancel_requested", "running")]
             if job is not None:
-                # A paused job is taken back by a run of its own, which a request to cancel would end half way.
+                # A paused job is taken back by a run of its own, which a request to cancel would end half way: the
+                # first one as well as one that is sent again.
                 if job.state == "paused":
                     jobs.resume(job, now, actor.request_id, verb="abort")
-                else:
+                elif job.params.get("verb") != "abort":
                     job.cancel_requested_at = now
         else:
             guard.move_release(session, release, State.CANCELLED, finished_at=now)

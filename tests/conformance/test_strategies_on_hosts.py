@@ -73,3 +73,60 @@ def test_in_place_past_an_entry_is_refused_by_the_preview_and_not_after_it(its: 
     assert its.running() == before
     released(its, "3", "blue_green", entry(its))
     assert its.answer() == "shop 3"
+
+
+CANARIES = {
+    "traffic": {"mode": "traffic", "percent": 50, "pause_seconds": None},
+    "hosts": {"mode": "hosts", "percent": 50, "pause_seconds": None},
+}
+
+
+def paused(its: Application, tag: str, mode: str) -> dict[str, Any]:
+    """A canary that waits for a decision."""
+    params = CANARIES[mode] | (entry(its) if mode == "traffic" else {})
+    preview = its.preview("1", tag, strategy="canary", strategy_params=params)
+    its.service.start(preview)
+    return its.service.when(preview["release_id"], lambda release: release["status"] == "paused", seconds=120)
+
+
+@pytest.mark.parametrize("mode", ["traffic", "hosts"])
+def test_a_paused_canary_that_is_cancelled_is_taken_back(
+    site: Site, shared: tuple[LabHost, str], its: Application, mode: str
+) -> None:
+    waiting = paused(its, "2", mode)
+    with Asker(shared[0].address, its.port) as client:
+        cancelling = site.admin.post(f"/deploy/releases/{waiting['release_id']}/cancel")
+        assert (cancelling["lifecycle_state"], cancelling["status"]) == ("applying", "cancelling")
+        # Somebody is impatient: what takes it back goes on to its end.
+        site.admin.post(f"/deploy/releases/{waiting['release_id']}/cancel")
+        ended = its.service.ended(waiting["release_id"])
+    told = ended["diagnostics_json"]
+    assert (ended["lifecycle_state"], told["failure_domain"]) == ("failed", "cancelled"), told
+    assert "what ran before runs again" in told["summary"]
+    assert [its.answer() for _ in range(6)] == ["shop 1"] * 6
+    if mode == "traffic":
+        assert client.failures == []
+    names = its.service.told(ended)
+    tail = [name for name in names if name in ("paused", "cancel_requested", "resumed", "failed")]
+    assert (tail[0], sorted(tail[1:-1])) == ("paused", ["cancel_requested", "cancel_requested", "resumed"]), (
+        names
+    )
+    assert names[-1] == "failed"
+    assert site.admin.get("/audit/verify")["is_intact"]
+    # Nothing holds the host any more, and it is as it was: it can be released to in place.
+    released(its, "3", "rolling", {})
+    assert its.answer() == "shop 3"
+
+
+def test_a_rollback_of_a_canary_does_not_wait_for_anybody(site: Site, its: Application) -> None:
+    waiting = paused(its, "2", "hosts")
+    site.admin.post(f"/deploy/releases/{waiting['release_id']}/promote")
+    second = its.service.ended(waiting["release_id"])
+    assert second["lifecycle_state"] == "applied", second["diagnostics_json"]
+    waiting = paused(its, "3", "hosts")
+    site.admin.post(f"/deploy/releases/{waiting['release_id']}/promote")
+    third = its.service.ended(waiting["release_id"])
+    back = its.service.rollback(third)
+    assert back["lifecycle_state"] == "applied", back["diagnostics_json"]
+    assert "paused" not in its.service.told(back)
+    assert its.answer() == "shop 2"
