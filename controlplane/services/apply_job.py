@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -14,7 +15,15 @@ from controlplane.domain.diagnostics import Findings, describe
 from controlplane.domain.errors import ERRORS, Problem
 from controlplane.domain.release import State
 from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
-from controlplane.services import approvals, connection, jobs, release_spec, run_place, timeline
+from controlplane.services import (
+    approvals,
+    connection,
+    jobs,
+    release_spec,
+    run_place,
+    target_status,
+    timeline,
+)
 from controlplane.services.core import Core
 from controlplane.services.jobs import Lease
 from controlplane.services.run_place import RunPlace
@@ -172,7 +181,7 @@ class ApplyJob:
         elif outcome.status == "successful" and self._has_paused:
             self._pause()
         elif outcome.status == "successful":
-            self._succeed()
+            self._succeed(self._live(outcome))
         else:
             self._fail(self._diagnose(outcome))
         return None
@@ -195,8 +204,21 @@ class ApplyJob:
             found["hints"] = [ERRORS.get(found["error_key"], ERRORS["internal_error"]).hint]
         return found
 
-    def _succeed(self) -> None:
+    def _live(self, outcome: RunOutcome) -> dict[str, Mapping[str, Any]] | None:
+        """Return what the run found running on each host as it ended, None when it does not know of every one."""
+        found = {}
+        for name in self._hosts:
+            # Who waited for health saw it last.
+            told = [outcome.results.get(f"{name}.{verb}") for verb in ("verify", "apply")]
+            live = [one["live"] for one in told if isinstance(one, Mapping) and one.get("live")]
+            if not live:
+                return None
+            found[name] = live[0]
+        return found
+
+    def _succeed(self, live: Mapping[str, Mapping[str, Any]] | None) -> None:
         now = self._core.clock.now()
+        look = None
         missed = self._diagnose_missed()
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
@@ -214,7 +236,17 @@ class ApplyJob:
             told += self._undo(session, release)
             if self._has_changed:
                 told += self._void_others(session, release)
+            if live is None:
+                look = self._look_after(session, release, now)
+            else:
+                target_status.note(session, release, self._spec["project"], live, now)
             events.append(session, self._actor, now, told)
+        if look is not None:
+            self._core.queue.wake(look)
+
+    def _look_after(self, session: Session, release: Release, now: datetime) -> str:
+        """Queue a look at what is there now, and return its job."""
+        return target_status.look_after(session, release, now, self._lease.request_id).id
 
     def _diagnose_missed(self) -> dict[str, Any] | None:
         """Say which hosts failed within the failure budget, None when none did."""
@@ -327,7 +359,9 @@ class ApplyJob:
             if undone is not None:
                 told.append(timeline.release_event(release, "rollback_failed", "failed", undone=undone.id))
                 told.append(timeline.release_event(undone, "rollback_failed", "failed", rollback=release.id))
+            look = self._look_after(session, release, now)
             events.append(session, self._actor, now, told)
+        self._core.queue.wake(look)
 
 
 def _ended(error_key: str, domain: str, said: str) -> dict[str, Any]:
