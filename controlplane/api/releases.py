@@ -34,6 +34,10 @@ class PreviewSchema(schema.AnswerSchema):
     preview_digest = schema.text("SHA-256 over everything that the preview binds.", nullable=True)
     preview_expires_at = schema.time(nullable=True)
     status = schema.text("previewing previewed preview_failed", example="previewed")
+    strategy = schema.text(
+        "The way it would go; of a rollback, one that works from where things are.", example="rolling"
+    )
+    strategy_params = schema.document()
     summary = schema.document("Services to be added, changed, removed.")
     hosts = schema.document("What would change, per host.")
     checks = fields.List(

@@ -32,6 +32,8 @@ def preview(document: Mapping[str, Any]) -> None:
         )
         if check.get("hint"):
             out.print(Text(f"  hint: {safe_text.line(check['hint'])}", style="cyan"))
+    if document.get("strategy"):
+        out.print(f"strategy {safe_text.line(document['strategy'])}")
     reasons = ", ".join(safe_text.line(reason) for reason in document.get("risk_reasons") or [])
     out.print(Text.assemble("risk ", output.styled(document.get("risk_level")), f"  {reasons}"))
     if document.get("preview_ref"):

@@ -64,12 +64,17 @@ def risk_of(stage: str, action: str, facts: Collection[str]) -> tuple[Risk, list
 
 @dataclass(frozen=True)
 class Requirement:
-    """What policy asks for one action: with `needs_approval` False, `permission` is what the requester needs."""
+    """What policy asks for one action.
+
+    `permission` is what whoever approves needs. Where no approval is asked, whoever applies needs every one of
+    `permissions`, of which it is the strictest.
+    """
 
     needs_approval: bool
     permission: Permission
     ticket_expiry: timedelta
     min_approvals: int
+    permissions: frozenset[Permission] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -138,11 +143,15 @@ def requirement(
         return Requirement(True, Permission.RELEASE_APPROVE, timedelta(minutes=30), 1)
     gating = [rule for rule in rules if rule.needs_approval]
     asked = gating or rules
+    permissions = frozenset(rule.permission for rule in asked)
     return Requirement(
         needs_approval=bool(gating),
-        permission=max(
-            (rule.permission for rule in asked), key=lambda code: code == Permission.RELEASE_APPROVE
-        ),
+        permission=max(sorted(permissions), key=_strictness),
         ticket_expiry=min(rule.ticket_expiry for rule in asked),
         min_approvals=max(rule.min_approvals for rule in asked),
+        permissions=permissions,
     )
+
+
+def _strictness(code: Permission) -> int:
+    return {Permission.ADMIN: 2, Permission.RELEASE_APPROVE: 1}.get(code, 0)

@@ -4,18 +4,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from controlplane.domain import step
+from controlplane.domain import run_time, step
 from controlplane.domain.diagnostics import Findings, describe
 from controlplane.domain.errors import ERRORS, Problem
-from controlplane.domain.permission import system_actor
 from controlplane.domain.release import State
 from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
-from controlplane.services import approvals, connection, jobs, release_spec, run_place, timeline
+from controlplane.services import (
+    approvals,
+    connection,
+    jobs,
+    release_spec,
+    run_place,
+    target_status,
+    timeline,
+)
 from controlplane.services.core import Core
 from controlplane.services.jobs import Lease
 from controlplane.services.run_place import RunPlace
@@ -31,7 +39,6 @@ PLAYBOOKS = {
 }
 CANCEL = "release_cancel.yml"
 CANCEL_TIMEOUT = 60.0
-MARGIN_SECONDS = 600.0
 
 
 class ApplyJob:
@@ -40,7 +47,7 @@ class ApplyJob:
     def __init__(self, core: Core, lease: Lease) -> None:
         self._core = core
         self._lease = lease
-        self._actor = system_actor("worker")
+        self._actor = lease.actor
         self._findings = Findings()
         self._place = RunPlace("release_hosts", {})
         self._hosts: Mapping[str, RunHost] = {}
@@ -95,14 +102,18 @@ class ApplyJob:
         self._fail({**found, "stage": "compare", "hints": [ERRORS["preview_stale"].hint]})
 
     def _timeout(self) -> float:
-        """Long enough for each host's health wait one after another, and for every pause."""
-        params = self._spec["strategy_params"]
-        # A canary in a cluster grows in steps, with a wait and a pause after each.
-        steps = params.get("steps")
-        turns = len(steps) if isinstance(steps, list) else 1
-        waits = float(self._spec["health_timeout"]) * (len(self._hosts) + turns)
-        pauses = float(params.get("pause_seconds") or 0) * turns + float(params.get("keep_old_seconds") or 0)
-        return waits + pauses + MARGIN_SECONDS
+        """As long as the modules may take for it, so that they say what went wrong before the run is ended."""
+        params, health = self._spec["strategy_params"], float(self._spec["health_timeout"])
+        if self._spec.get("runtime_type") == "k8s":
+            return run_time.in_cluster(params, health)
+        return run_time.on_hosts(
+            self._spec["strategy"],
+            params,
+            hosts=len(self._hosts),
+            images=len(self._spec["resolved_images"]),
+            archive_bytes=sum(image["archive_bytes"] for image in self._spec["images"]),
+            health_timeout=health,
+        )
 
     def _run(self, playbook: str, timeout: float) -> PlaybookRun:
         return PlaybookRun(
@@ -170,7 +181,7 @@ class ApplyJob:
         elif outcome.status == "successful" and self._has_paused:
             self._pause()
         elif outcome.status == "successful":
-            self._succeed()
+            self._succeed(self._live(outcome))
         else:
             self._fail(self._diagnose(outcome))
         return None
@@ -193,8 +204,21 @@ class ApplyJob:
             found["hints"] = [ERRORS.get(found["error_key"], ERRORS["internal_error"]).hint]
         return found
 
-    def _succeed(self) -> None:
+    def _live(self, outcome: RunOutcome) -> dict[str, Mapping[str, Any]] | None:
+        """Return what the run found running on each host as it ended, None when it does not know of every one."""
+        found = {}
+        for name in self._hosts:
+            # Who waited for health saw it last.
+            told = [outcome.results.get(f"{name}.{verb}") for verb in ("verify", "apply")]
+            live = [one["live"] for one in told if isinstance(one, Mapping) and one.get("live")]
+            if not live:
+                return None
+            found[name] = live[0]
+        return found
+
+    def _succeed(self, live: Mapping[str, Mapping[str, Any]] | None) -> None:
         now = self._core.clock.now()
+        look = None
         missed = self._diagnose_missed()
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
@@ -212,7 +236,17 @@ class ApplyJob:
             told += self._undo(session, release)
             if self._has_changed:
                 told += self._void_others(session, release)
+            if live is None:
+                look = self._look_after(session, release, now)
+            else:
+                target_status.note(session, release, self._spec["project"], live, now)
             events.append(session, self._actor, now, told)
+        if look is not None:
+            self._core.queue.wake(look)
+
+    def _look_after(self, session: Session, release: Release, now: datetime) -> str:
+        """Queue a look at what is there now, and return its job."""
+        return target_status.look_after(session, release, now, self._lease.request_id).id
 
     def _diagnose_missed(self) -> dict[str, Any] | None:
         """Say which hosts failed within the failure budget, None when none did."""
@@ -264,6 +298,11 @@ class ApplyJob:
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
             release = session.get_one(Release, self._lease.resource_id)
+            if job.cancel_requested_at is not None:
+                # The word came when the run was over already: nothing is left to end, so it is taken back.
+                job.cancel_requested_at = None
+                jobs.resume(job, now, job.request_id, verb="abort")
+                return
             guard.set_status(session, release, "paused")
             jobs.pause(job)
             events.append(session, self._actor, now, [timeline.release_event(release, "paused", "running")])
@@ -324,7 +363,9 @@ class ApplyJob:
             if undone is not None:
                 told.append(timeline.release_event(release, "rollback_failed", "failed", undone=undone.id))
                 told.append(timeline.release_event(undone, "rollback_failed", "failed", rollback=release.id))
+            look = self._look_after(session, release, now)
             events.append(session, self._actor, now, told)
+        self._core.queue.wake(look)
 
 
 def _ended(error_key: str, domain: str, said: str) -> dict[str, Any]:

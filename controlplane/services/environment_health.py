@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from controlplane.domain.diagnostics import Findings
-from controlplane.domain.permission import Actor, Permission, system_actor
+from controlplane.domain.permission import Actor, Permission
 from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
 from controlplane.services import access, connection, install_spec, jobs, run_place, views
 from controlplane.services.core import Core
@@ -109,7 +109,7 @@ class EnvironmentHealthJob:
                     "unhealthy": sorted(name for name, one in found.items() if not one["healthy"]),
                 },
             )
-            events.append(session, system_actor("worker"), now, [told])
+            events.append(session, self._lease.actor, now, [told])
         return None
 
     def _of_host(

@@ -14,7 +14,7 @@ from controlplane.domain.release import State
 from controlplane.services import jobs, timeline
 from controlplane.services.core import Core
 from controlplane.services.job_kinds import KINDS
-from controlplane.services.jobs import Lease, LeaseLost
+from controlplane.services.jobs import LeaseLost
 from controlplane.store import events, guard, locking
 from controlplane.store.tables import IdempotentAnswer, InstallTask, Release
 
@@ -86,17 +86,7 @@ def end_abandoned(core: Core) -> int:
             job.fencing_token += 1
             job.lease_owner = "scheduler"
             job.lease_expires_at = now + timedelta(seconds=core.settings.lease_seconds)
-            lost.append(
-                Lease(
-                    job.id,
-                    job.kind,
-                    job.resource_type,
-                    job.resource_id,
-                    "scheduler",
-                    job.fencing_token,
-                    job.attempt,
-                )
-            )
+            lost.append(jobs.lease_of(job, "scheduler"))
     for lease in lost:
         try:
             said = f"its worker was lost {lease.attempt} times"

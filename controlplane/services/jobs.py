@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from controlplane.domain import resources as locks
 from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
-from controlplane.domain.permission import Actor, Permission
+from controlplane.domain.permission import Actor, Permission, system_actor
 from controlplane.domain.release import State
 from controlplane.domain.resources import Claim, blocker
 from controlplane.ports.runner import RunEvent
@@ -35,7 +35,10 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to work on a job: valid while the job's row carries this token."""
+    """The right to work on a job: valid while the job's row carries this token.
+
+    `request_id` is of the request that caused the job.
+    """
 
     job_id: str
     kind: str
@@ -44,6 +47,12 @@ class Lease:
     owner: str
     token: int
     attempt: int
+    request_id: str | None = None
+
+    @property
+    def actor(self) -> Actor:
+        """Whose the events of the job are: the worker's, on behalf of the request."""
+        return system_actor("worker", self.request_id)
 
 
 def add(
@@ -159,7 +168,21 @@ def _take(core: Core, session: Session, job: Job, owner: str, now: datetime) -> 
     job.attempt += 1
     job.started_at = job.started_at or now
     session.flush()
-    return Lease(job.id, job.kind, job.resource_type, job.resource_id, owner, job.fencing_token, job.attempt)
+    return lease_of(job, owner)
+
+
+def lease_of(job: Job, owner: str) -> Lease:
+    """Return the right to work on a job as its row says it now."""
+    return Lease(
+        job.id,
+        job.kind,
+        job.resource_type,
+        job.resource_id,
+        owner,
+        job.fencing_token,
+        job.attempt,
+        job.request_id,
+    )
 
 
 def _next_token(session: Session, now: datetime) -> int:
@@ -183,7 +206,7 @@ def _show_waiting(core: Core, job_id: str, holder: str, now: datetime) -> None:
         job.waiting_for = holder
         told = _mark_waiting(session, job, holder)
         if told is not None:
-            events.append(session, _worker(job), now, [told])
+            events.append(session, system_actor("worker", job.request_id), now, [told])
 
 
 def _mark_waiting(session: Session, job: Job, holder: str) -> events.NewEvent | None:
@@ -197,10 +220,6 @@ def _mark_waiting(session: Session, job: Job, holder: str) -> events.NewEvent | 
         return None
     guard.set_status(session, release, "waiting_lock")
     return timeline.release_event(release, "waiting_lock", "running", **said)
-
-
-def _worker(job: Job) -> Actor:
-    return Actor(id="worker", name="worker", type="system", source="worker", request_id=job.request_id)
 
 
 def heartbeat(core: Core, lease: Lease) -> bool:
@@ -259,8 +278,9 @@ def pause(job: Job) -> None:
     job.lease_expires_at = None
 
 
-def resume(job: Job, now: datetime, **params: Any) -> None:
-    """Queue a parked job again, with its attempts counted anew."""
+def resume(job: Job, now: datetime, request_id: str | None, **params: Any) -> None:
+    """Queue a parked job again at the word of a request, with its attempts counted anew."""
+    job.request_id = request_id
     job.params = {**job.params, **params}
     job.state = "queued"
     job.attempt = 0

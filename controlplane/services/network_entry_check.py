@@ -11,7 +11,6 @@ from sqlalchemy import Select, or_, select
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session
 
-from controlplane.domain.permission import system_actor
 from controlplane.ports.runner import PlaybookRun, RunEvent, RunOutcome
 from controlplane.services import jobs, network_entry_spec, views
 from controlplane.services.core import Core
@@ -135,7 +134,7 @@ class NetworkEntryCheckJob:
                 entry.last_failover = {**failover.detail, "observed_at": views.moment(now)}
             put(entry, found, now)
             if told:
-                events.append(session, system_actor("worker"), now, told)
+                events.append(session, self._lease.actor, now, told)
 
     def refuse(self, error_key: str, detail: str) -> None:
         """End the job: the entry could not be looked at."""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from controlplane.domain import policy
 from controlplane.domain.errors import Problem
+from controlplane.domain.permission import Actor
+from controlplane.services import access
 from controlplane.services.core import Core
 from controlplane.store.tables import Project
 
@@ -26,6 +28,33 @@ def ask(
     risk, reasons = policy.risk_of(stage, action, facts)
     overrides = [policy.read_rule(row) for row in project.policy]
     return policy.requirement(matrix(core), overrides, stage, action, risk), risk, reasons
+
+
+def ask_for(
+    core: Core,
+    actor: Actor,
+    project: Project,
+    stage: str,
+    action: str,
+    facts: Collection[str],
+    *,
+    about: tuple[str, str],
+) -> tuple[policy.Requirement, policy.Risk, list[str]]:
+    """Return what `ask` returns to somebody who is about to do it. No transaction may be open.
+
+    Where nobody has to approve, the matrix's permission is the actor's own to have.
+
+    Args:
+        about: type and id of what is applied, for the event of a refusal.
+
+    Raises:
+        Problem: as `ask`, and `permission_denied`, recorded as `access.denied`.
+    """
+    asked, risk, reasons = ask(core, project, stage, action, facts)
+    if not asked.needs_approval:
+        for permission in sorted(asked.permissions):
+            access.require(core, actor, permission, project, about=about)
+    return asked, risk, reasons
 
 
 def matrix(core: Core) -> Sequence[policy.Rule]:

@@ -16,7 +16,6 @@ from controlplane.domain import checks as blocks
 from controlplane.domain import preview
 from controlplane.domain.diagnostics import Findings
 from controlplane.domain.identifier import new_id
-from controlplane.domain.permission import system_actor
 from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
 from controlplane.services import connection, jobs, policy, release_spec, run_place, timeline
 from controlplane.services.core import Core
@@ -34,7 +33,7 @@ class PreviewJob:
     def __init__(self, core: Core, lease: Lease) -> None:
         self._core = core
         self._lease = lease
-        self._actor = system_actor("worker")
+        self._actor = lease.actor
         self._findings = Findings()
         self._place = RunPlace("release_hosts", {})
         self._hosts: Mapping[str, RunHost] = {}

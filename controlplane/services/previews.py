@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
+from controlplane.domain import rollback
 from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
 from controlplane.domain.permission import Actor, Permission, runtime_permission
@@ -115,10 +116,12 @@ def request_rollback(
             f"a release that is {undone.state} cannot be rolled back",
             extra={"states": {"from": undone.state, "to": "rollback"}},
         )
-    # Going back is done host by host whatever brought it there, unless a colour is to be switched back.
-    strategy = goal.strategy if goal.strategy == undone.strategy else "rolling"
-    params = goal.strategy_params if strategy == goal.strategy else {}
-    release = _new_release(core, actor, subject, "rollback", strategy, params)
+    way = rollback.way(
+        target.runtime_type,
+        rollback.Way(goal.strategy, goal.strategy_params),
+        rollback.Way(undone.strategy, undone.strategy_params),
+    )
+    release = _new_release(core, actor, subject, "rollback", way.strategy, way.params)
     release.rollback_of = undone.id
     release.restores = goal.id
     release.variables = goal.variables

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -12,14 +13,26 @@ from sqlalchemy.orm import Session
 
 from controlplane.services import registries
 from controlplane.services.core import Core
-from controlplane.store.tables import Release, Service, ServiceVersion, Target
+from controlplane.store.tables import Artifact, Release, Service, ServiceVersion, Target
 
 API = "tidegate.release/v1"
 
 
-def project_name(service: str, target: str) -> str:
-    """Return the Compose project of a service on a target: the same for each release, one for each target."""
-    return f"{service}-{target}"[:63].strip("-_")
+# A Compose project and a Kubernetes label have at most 63 characters; a colour of the project adds its name to it.
+_MOST = 63 - len("-green")
+_MARK = 10
+
+
+def project_name(service: Service, target: Target) -> str:
+    """Return what a service on a target is called there: the same for each release, and nobody else's.
+
+    It is the Compose project, and the label of objects in a cluster. Names are for people; the mark at the end is of
+    the ids, so that no two services meet, whatever they and their targets are called, in whichever project they are.
+    """
+    whole = "\n".join((service.project_id, service.id, target.id))
+    mark = hashlib.sha256(whole.encode()).hexdigest()[:_MARK]
+    readable = f"{service.name}-{target.name}"[: _MOST - _MARK - 1].strip("-_")
+    return f"{readable}-{mark}"
 
 
 def preview_spec(core: Core, session: Session, release: Release) -> dict[str, Any]:
@@ -102,8 +115,10 @@ def _base(core: Core, session: Session, release: Release) -> dict[str, Any]:
         "service": release.service_name,
         "target": release.target_name,
         "environment": release.environment_name,
-        "project": project_name(release.service_name, release.target_name),
-        "images": [_archive(core, image) for image in version.images],
+        "project": project_name(
+            session.get_one(Service, release.service_id), session.get_one(Target, release.target_id)
+        ),
+        "images": [_archive(core, session, release, image) for image in version.images],
         "registries": registries.for_project(core, session, release.project_id),
         "strategy": release.strategy,
         "strategy_params": release.strategy_params,
@@ -121,11 +136,17 @@ def _stored(core: Core, session: Session, release: Release, payload: Mapping[str
     }
 
 
-def _archive(core: Core, image: Mapping[str, Any]) -> dict[str, Any]:
+def _archive(core: Core, session: Session, release: Release, image: Mapping[str, Any]) -> dict[str, Any]:
+    artifact = session.scalar(
+        select(Artifact).where(
+            Artifact.project_id == release.project_id, Artifact.digest == image["artifact"]
+        )
+    )
     return {
         "reference": image["reference"],
         "archive": str(core.artifacts.path(image["artifact"])),
         "archive_digest": image["artifact"],
+        "archive_bytes": artifact.size if artifact else 0,
         "image_id": image.get("image_id"),
     }
 

@@ -59,6 +59,9 @@ def _apply(
     general = Permission.RELEASE_APPLY if verb == "apply" else Permission.RELEASE_ROLLBACK
     for permission in (general, runtime_permission(release.runtime_type, verb)):
         access.require(core, actor, permission, project, about=("release", release.id))
+    facts = (release.preview or {}).get("risk_facts", [])
+    about = ("release", release.id)
+    asked, risk, reasons = policy.ask_for(core, actor, project, release.stage, verb, facts, about=about)
     now = core.clock.now()
     job_id = None
     with core.database.write() as session:
@@ -72,8 +75,6 @@ def _apply(
         )
         _check_repeated(core, release, repeated)
         _check_not_stale(session, release)
-        facts = (release.preview or {}).get("risk_facts", [])
-        asked, risk, reasons = policy.ask(core, project, release.stage, verb, facts)
         requested = timeline.release_event(release, "apply_requested", preview_digest=release.preview_digest)
         guard.move_release(
             session,
@@ -223,10 +224,11 @@ def cancel(core: Core, actor: Actor, release_id: str) -> dict[str, Any]:
             guard.set_status(session, release, "cancelling", cancel_requested_at=now)
             told = [timeline.release_event(release, "cancel_requested", "running")]
             if job is not None:
-                # A paused job is taken back by a run of its own, which a request to cancel would end half way.
+                # A paused job is taken back by a run of its own, which a request to cancel would end half way: the
+                # first one as well as one that is sent again.
                 if job.state == "paused":
-                    jobs.resume(job, now, verb="abort")
-                else:
+                    jobs.resume(job, now, actor.request_id, verb="abort")
+                elif job.params.get("verb") != "abort":
                     job.cancel_requested_at = now
         else:
             guard.move_release(session, release, State.CANCELLED, finished_at=now)
@@ -263,7 +265,7 @@ def _continue(core: Core, actor: Actor, release_id: str, verb: str, told: str) -
                 extra={"states": {"from": release.status, "to": told}},
             )
         guard.set_status(session, release, "running")
-        jobs.resume(job, now, verb=verb)
+        jobs.resume(job, now, actor.request_id, verb=verb)
         events.append(session, actor, now, [timeline.release_event(release, told, "running")])
     core.queue.wake(job.id)
     return views.release(release)

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
-from controlplane.domain.permission import Actor, Permission, system_actor
+from controlplane.domain.permission import Actor, Permission
 from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
 from controlplane.services import access, connection, jobs, release_spec, run_place, views
 from controlplane.services.core import Core
@@ -45,6 +45,49 @@ def request(core: Core, actor: Actor, target_id: str) -> dict[str, Any]:
         )
     core.queue.wake(job.id)
     return views.job(job)
+
+
+def look_after(session: Session, release: Release, now: datetime, request_id: str | None) -> Job:
+    """Queue a look at the target of a release whose run did not tell what it left there.
+
+    Call `core.queue.wake` with its id after the commit.
+    """
+    return jobs.add(
+        session,
+        now,
+        kind="target_status",
+        resource=("target", release.target_id),
+        project_id=release.project_id,
+        request_id=request_id,
+    )
+
+
+def note(
+    session: Session, release: Release, project: str, found: Mapping[str, Mapping[str, Any]], now: datetime
+) -> None:
+    """Keep what a release's run found running when it ended: for each host what the host tells of this service."""
+    target = session.get_one(Target, release.target_id, with_for_update=True)
+    service = session.get_one(Service, release.service_id)
+    known: Mapping[str, Any] = target.status.get("hosts", {})
+    hosts = {}
+    for name, live in found.items():
+        others = [one for one in (known.get(name) or {}).get("projects", []) if one.get("project") != project]
+        own = {"project": project, **_named(service), **live}
+        hosts[name] = _of_host(name, [*others, own])
+    mine = set(session.scalars(select(Release.id).where(Release.service_id == service.id)))
+    drift = [one for one in target.status.get("drift", []) if one.get("release") not in mine]
+    target.status = {"hosts": hosts, "drift": drift}
+    target.status_at = now
+
+
+def _named(service: Service) -> dict[str, str]:
+    return {"service": service.name, "service_id": service.id}
+
+
+def _of_host(name: str, projects: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What runs on a host, by service; the first one's also at the top."""
+    found = sorted((dict(one) for one in projects), key=lambda one: str(one["project"]))
+    return {"schema": "tidegate.status/v1", "host": name, **found[0], "projects": found}
 
 
 def look_where_due(core: Core) -> int:
@@ -136,6 +179,8 @@ class TargetStatusJob:
         self._unseen: list[Mapping[str, Any]] = []
         self._seeing: Mapping[str, Any] | None = None
         self._has_failed = False
+        self._services: dict[str, dict[str, str]] = {}
+        self._began_at = core.clock.now()
 
     def begin(self) -> PlaybookRun | None:
         """Ask about each service that was ever released there."""
@@ -144,19 +189,22 @@ class TargetStatusJob:
             self._place = run_place.of_target(self._core, session, target)
             self._hosts = self._place.hosts
             namespace = {"namespace": target.namespace} if target.namespace else {}
-            names = session.scalars(
-                select(Service.name).where(
+            services = session.scalars(
+                select(Service).where(
                     Service.id.in_(select(Release.service_id).where(Release.target_id == target.id))
                 )
             )
-            projects = sorted(release_spec.project_name(name, target.name) for name in names)
+            self._services = {
+                release_spec.project_name(service, target): _named(service) for service in services
+            }
             self._unseen = [
                 release_spec.stored_spec(self._core, session, release)
                 for release in _newest_releases(session, target.id)
             ]
-        if not projects:
+        if not self._services:
             self._finish()
             return None
+        projects = sorted(self._services)
         return self._run("target_status.yml", {"api": release_spec.API, "projects": projects, **namespace})
 
     def _run(self, playbook: str, document: Mapping[str, Any]) -> PlaybookRun:
@@ -200,23 +248,34 @@ class TargetStatusJob:
     def _finish(self) -> None:
         reached = connection.explain(self._core, self._hosts, self._unreachable)
         hosts = {
-            name: found or {"error_key": reached.get(name, ("internal_error", ""))[0]}
+            name: self._with_services(name, found)
+            if found
+            else {"error_key": reached.get(name, ("internal_error", ""))[0]}
             for name, found in self._found.items()
         }
         now = self._core.clock.now()
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
-            target = session.get_one(Target, self._lease.resource_id)
-            target.status = {"hosts": hosts, "drift": self._drift}
-            target.status_at = now
+            target = session.get_one(Target, self._lease.resource_id, with_for_update=True)
             jobs.finish(job, now, "failed" if self._has_failed else "succeeded")
+            if target.status_at is not None and target.status_at > self._began_at:
+                # A release ended meanwhile, or a later look: what they found is newer.
+                return
+            target.status = {"hosts": hosts, "drift": self._drift}
+            target.status_at = self._began_at
             if self._drift:
                 told = NewEvent(
                     "resource.drift_found", "target", target.id, status="warning",
                     project_id=target.project_id, environment_id=target.environment_id,
                     detail={"drift": self._drift},
                 )  # fmt: skip
-                events.append(session, system_actor("worker"), now, [told])
+                events.append(session, self._lease.actor, now, [told])
+
+    def _with_services(self, name: str, found: Mapping[str, Any]) -> dict[str, Any]:
+        projects = [
+            {**one, **self._services.get(str(one.get("project")), {})} for one in found.get("projects", [])
+        ]
+        return {**found, **(_of_host(name, projects) if projects else {})}
 
     def refuse(self, error_key: str, detail: str) -> None:
         """End the job; the target keeps what was known of it."""

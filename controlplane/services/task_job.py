@@ -13,7 +13,6 @@ from controlplane.domain import step
 from controlplane.domain.diagnostics import Findings, describe
 from controlplane.domain.errors import ERRORS
 from controlplane.domain.install import TaskState
-from controlplane.domain.permission import system_actor
 from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
 from controlplane.services import connection, install_steps, jobs, timeline
 from controlplane.services.core import Core
@@ -33,7 +32,7 @@ class TaskJob:
     def __init__(self, core: Core, lease: Lease) -> None:
         self._core = core
         self._lease = lease
-        self._actor = system_actor("worker")
+        self._actor = lease.actor
         self._findings = Findings()
         self._hosts: Mapping[str, RunHost] = {}
         self._told: set[tuple[str | None, str, str]] = set()

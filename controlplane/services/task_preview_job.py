@@ -14,7 +14,6 @@ from controlplane.domain import checks as blocks
 from controlplane.domain import install, preview
 from controlplane.domain.diagnostics import Findings
 from controlplane.domain.identifier import new_id
-from controlplane.domain.permission import system_actor
 from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
 from controlplane.services import connection, jobs, policy, timeline
 from controlplane.services.core import Core
@@ -49,7 +48,7 @@ class TaskPreviewJob:
     def __init__(self, core: Core, lease: Lease) -> None:
         self._core = core
         self._lease = lease
-        self._actor = system_actor("worker")
+        self._actor = lease.actor
         self._findings = Findings()
         self._hosts: Mapping[str, RunHost] = {}
         self._verb = "preview"

@@ -210,6 +210,10 @@ def apply(
     """
     task, project = _of_preview(core, actor, subject, owner_id, preview_ref, kind)
     access.require(core, actor, subject.change, project, about=(task.resource_type, task.id))
+    facts: list[str] = (task.preview or {}).get("risk_facts", [])
+    action = rules.policy_action(task.subject, task.kind)
+    about = (task.resource_type, task.id)
+    asked, risk, reasons = policy.ask_for(core, actor, project, task.stage, action, facts, about=about)
     now = core.clock.now()
     job_id = None
     with core.database.write() as session:
@@ -224,9 +228,6 @@ def apply(
         )
         _check_not_stale(session, subject, task)
         _refuse_beside(session, subject, owner)
-        facts: list[str] = (task.preview or {}).get("risk_facts", [])
-        action = rules.policy_action(task.subject, task.kind)
-        asked, risk, reasons = policy.ask(core, project, task.stage, action, facts)
         told_first = timeline.task_event(task, "requested", preview_digest=task.preview_digest)
         guard.set_task_status(
             session,

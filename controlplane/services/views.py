@@ -73,6 +73,8 @@ def preview(row: Release) -> dict[str, Any]:
         "preview_digest": row.preview_digest,
         "preview_expires_at": moment(row.preview_expires_at),
         "status": row.status,
+        "strategy": row.strategy,
+        "strategy_params": row.strategy_params,
         "summary": document.get("summary", {}),
         "hosts": document.get("hosts", {}),
         "checks": document.get("checks", []),

@@ -94,18 +94,18 @@ class Releases:
             "fencing_token": token,
         }
 
-    def run(self, verb: str, spec: dict[str, Any]) -> bool:
-        """Whether the playbook of this verb ended well."""
-        return self._end(self.begin(verb, spec)) == 0
+    def run(self, verb: str, spec: dict[str, Any], *options: str) -> bool:
+        """Whether the playbook of this verb ended well; `options` are Ansible's."""
+        return self._end(self.begin(verb, spec, *options)) == 0
 
-    def begin(self, verb: str, spec: dict[str, Any]) -> subprocess.Popen[str]:
+    def begin(self, verb: str, spec: dict[str, Any], *options: str) -> subprocess.Popen[str]:
         """Start the playbook and do not wait."""
         path = self._folder / f"{verb}.spec.json"
         path.write_text(json.dumps(spec))
         environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
         environment["TIDEGATE_HMAC_KEY"] = "5a" * 32
         argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self._inventory)]
-        argv += [str(ROOT / "playbooks" / f"release_{verb}.yml"), "-e", f"release_spec_file={path}"]
+        argv += [str(ROOT / "playbooks" / f"release_{verb}.yml"), "-e", f"release_spec_file={path}", *options]
         with open(self._folder / "said.txt", "w") as said:
             return subprocess.Popen(argv, env=environment, cwd=ROOT, stdout=said, stderr=said, text=True)
 

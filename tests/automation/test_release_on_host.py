@@ -153,3 +153,42 @@ def test_one_host_that_moved_keeps_all_from_being_touched(lab: Lab, lab_host: Ho
     assert not shop.run("apply", spec)
     assert container(hosts[0]) == before[0]
     assert "preview_stale" in shop.said
+
+
+def test_check_mode_tells_what_would_change_and_changes_nothing(
+    lab: Lab, lab_host: Hosts, tmp_path: Path
+) -> None:
+    host = lab_host()
+    shop = Releases(lab, tmp_path, host)
+
+    def foreseen(spec: dict[str, Any]) -> bool:
+        """Whether `--check` says that something would change; what runs and what is written stays."""
+        before = seen(host)
+        assert shop.run("apply", spec, "--check"), shop.said
+        assert seen(host) == before
+        return bool(shop.result(host.name, "apply")["changed"])
+
+    first = shop.previewed(shop.spec("1"), token=1)
+    assert foreseen(first)
+    assert shop.run("apply", first), shop.said
+    same = shop.previewed(shop.spec("1", release_id="rel_again"), token=2)
+    assert not foreseen(same)
+    assert shop.steps(host.name)["project_up"] == "unchanged"
+    # An image that has to be sent, then one that is there.
+    second = shop.previewed(shop.spec("2"), token=3)
+    assert foreseen(second)
+    assert shop.run("apply", second), shop.said
+    assert foreseen(shop.previewed(shop.spec("1"), token=4))
+    assert shop.steps(host.name)["project_written"] == "succeeded"
+    # What stands still would be started.
+    host.run(["docker", "stop", container(host)])
+    assert foreseen(shop.previewed(shop.spec("2", release_id="rel_more"), token=5))
+
+
+def seen(host: LabHost) -> str:
+    """Every container with its state, and every file of projects."""
+    listed = host.run(["docker", "ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.State}}"]).stdout
+    files = host.run(
+        ["find", "/var/lib/tidegate", "-type", "f", "-printf", "%p %s %T@\\n"], check=False
+    ).stdout
+    return listed + files

@@ -9,6 +9,7 @@
     python -m tests.lab down --name shared
     python -m tests.lab bundle                      # a real bundle; prints its folder
     eval "$(python -m tests.lab kube up)"            # sets KUBECONFIG; `kube down` removes it all
+    python -m tests.lab kube check                  # 1, and a line that says why, where there can be none
 
 molecule: `create.yml` runs `host NAME` and puts the JSON's address, port, user, key_path and ssh_args into
 the instance configuration; `destroy.yml` runs `remove-host NAME`. Messages go to stderr, JSON alone to
@@ -23,7 +24,7 @@ import json
 import sys
 from typing import Any
 
-from . import bundle, kube_keeper
+from . import bundle, kube_assets, kube_keeper
 from .command import LabError
 from .host import LabHost
 from .lab import Lab
@@ -111,6 +112,10 @@ def _do_kube(lab: Lab, action: str) -> Any:
             return kube_keeper.down(lab)
         case "status":
             return kube_keeper.status(lab)
+        case "check":
+            if absent := kube_assets.why_not():
+                raise LabError(absent)
+            return None
     return kube_keeper.kubeconfig(lab)
 
 
@@ -151,7 +156,7 @@ def _parser() -> argparse.ArgumentParser:
         "bundle", parents=[common], help="make a real bundle out of Debian's packages, print its folder"
     )
     kube = verbs.add_parser("kube", help="a Kubernetes API, and a node where there can be one")
-    kube.add_argument("action", choices=["up", "down", "status", "kubeconfig"])
+    kube.add_argument("action", choices=["up", "down", "status", "kubeconfig", "check"])
     kube.add_argument("--name", default="kube", help="its lab (default: kube)")
     return parser
 

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
+
 from controlplane.adapters.artifacts.folder import FolderArtifacts
 from controlplane.adapters.cluster_probe import HttpsClusterProbe
 from controlplane.adapters.queue.embedded import EmbeddedQueue
@@ -122,11 +124,26 @@ class Installation:
         told = data or {"changed": True, "steps": [{"step": "project_up", "status": "succeeded"}]}
         failed = status != "successful"
         kind.record([an_event(1, data=told, failed=failed, changed=told.get("changed", False))])
-        following = kind.end(RunOutcome(status, 1 if failed else 0, {}))
+        live = {"release_id": lease.resource_id, "services": [{"name": "web", "running": 1}]}
+        results = {} if failed else {"a.apply": {"live": live}}
+        following = kind.end(RunOutcome(status, 1 if failed else 0, results))
         if following is not None:
             assert following.playbook == "release_cancel.yml"
             kind.end(RunOutcome("successful", 0, {"a.cancel": {"ended": True}}))
+        self.leave_looks()
         return lease
+
+    def looks(self) -> list[str]:
+        """Return the jobs that are to look at a target, oldest first."""
+        query = select(tables.Job.id).where(tables.Job.kind == "target_status", tables.Job.state == "queued")
+        with self.core.database.read() as session:
+            return list(session.scalars(query.order_by(tables.Job.created_at)))
+
+    def leave_looks(self) -> None:
+        """End the looks at targets that are queued, as where no host answers."""
+        for job_id in self.looks():
+            with self.core.database.write() as session:
+                jobs.finish(session.get_one(tables.Job, job_id), self.clock.now(), "failed")
 
 
 def an_event(counter: int, *, data: dict[str, Any], failed: bool = False, changed: bool = False) -> RunEvent:

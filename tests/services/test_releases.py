@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from controlplane.domain.errors import Problem
+from controlplane.ports.runner import RunOutcome
 from controlplane.services import approvals, audit, expiry, jobs, previews, releases, timeline
 from controlplane.services.job_kinds import KINDS
 from controlplane.store.pages import PageRequest
@@ -378,3 +379,37 @@ def test_a_step_that_is_begun_again_before_it_ended_is_told_as_one(shop: Install
     job.record([begun[2], ended, begun[3]])
     told = [action for action in actions(shop, release) if action.startswith("step_")]
     assert told == ["step_started", "step_succeeded", "step_started"]
+
+
+def test_a_run_has_the_time_that_its_modules_may_take(shop: Installation) -> None:
+    release = previewed(shop)
+    releases.apply(shop.core, shop.releaser, release["preview_ref"], {})
+    lease = shop.claim()
+    assert lease is not None
+    run = KINDS[lease.kind](shop.core, lease).begin()
+    # One image to pull (30 minutes) and `compose up` (15 minutes) on one host.
+    assert run is not None and run.timeout > 45 * 60
+
+
+def test_a_word_to_end_it_that_comes_as_it_pauses_takes_it_back(shop: Installation) -> None:
+    release = previewed(shop)
+    releases.apply(shop.core, shop.releaser, release["preview_ref"], {})
+    lease = shop.claim()
+    assert lease is not None
+    job = KINDS[lease.kind](shop.core, lease)
+    job.begin()
+    job.record([an_event(1, data={"paused": True, "changed": True, "steps": []}, changed=True)])
+    releases.cancel(shop.core, shop.releaser, release["release_id"])
+    job.end(RunOutcome("successful", 0, {}))
+    assert releases.get(shop.core, shop.releaser, release["release_id"])["status"] == "cancelling"
+    # Sent again, it does not end what takes the release back.
+    releases.cancel(shop.core, shop.releaser, release["release_id"])
+    back = shop.claim()
+    assert back is not None
+    assert not jobs.is_cancel_requested(shop.core, back)
+    taking_back = KINDS[back.kind](shop.core, back)
+    run = taking_back.begin()
+    assert run is not None and run.playbook == "release_abort.yml"
+    taking_back.end(RunOutcome("successful", 0, {}))
+    ended = releases.get(shop.core, shop.releaser, release["release_id"])
+    assert (ended["lifecycle_state"], ended["diagnostics_json"]["failure_domain"]) == ("failed", "cancelled")

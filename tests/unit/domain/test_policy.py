@@ -100,3 +100,15 @@ def test_production_is_never_low() -> None:
 
 def test_each_risk_has_the_sla_of_the_design() -> None:
     assert [SLA[risk].total_seconds() / 60 for risk in Risk] == [480, 120, 30, 15]
+
+
+def test_without_an_approval_every_rules_permission_is_asked_of_who_applies() -> None:
+    raised = read_rule({"stage": "development", "needs_approval": False, "permission": "deploy:target:write"})
+    found = requirement(SHIPPED, [raised], "development", "apply", Risk.LOW)
+    assert not found.needs_approval
+    assert found.permissions == {Permission.RELEASE_APPLY, Permission.TARGET_WRITE}
+
+
+def test_an_approval_asks_for_the_strictest_permission_that_a_rule_names() -> None:
+    raised = read_rule({"stage": "production", "permission": "admin"})
+    assert requirement(SHIPPED, [raised], "production", "apply", Risk.LOW).permission == Permission.ADMIN

@@ -97,7 +97,7 @@ class ActionModule(ActionBase):
                     "service": whole.get("service"),
                     "fencing_token": whole.get("fencing_token"),
                     "registries": whole.get("registries") or [],
-                    "health_timeout": whole.get("health_timeout") or 120,
+                    "health_timeout": whole["health_timeout"],
                 }
             )
         return answer

@@ -34,7 +34,7 @@ options:
     type: str
 attributes:
   check_mode:
-    description: Checks the images and changes nothing.
+    description: Says what would change, image by image and step by step, and changes nothing.
     support: full
 author:
   - Tidegate contributors (@tidegate)

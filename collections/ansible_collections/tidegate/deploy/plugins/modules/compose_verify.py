@@ -24,7 +24,7 @@ options:
     type: str
 attributes:
   check_mode:
-    description: Changes nothing in any mode.
+    description: Says what runs and waits for nothing, since nothing was released.
     support: full
 author:
   - Tidegate contributors (@tidegate)

@@ -63,7 +63,7 @@ options:
     default: 0
 attributes:
   check_mode:
-    description: Says whether there is something to remove.
+    description: Says whether something would be brought up or removed.
     support: full
 author:
   - Tidegate contributors (@tidegate)
@@ -205,8 +205,8 @@ def bring_up(module: AnsibleModule, steps: list[dict[str, Any]]) -> dict[str, An
     if module.check_mode:
         done = apply.release(payload, steps, check_mode=True)
         return {
-            "changed": not params["is_live"],
-            "tidegate": step_record.done("", False, steps, live=done["live"]),
+            "changed": done["changed"],
+            "tidegate": step_record.done("", done["changed"], steps, live=done["live"]),
         }
     try:
         done = apply.release(payload, steps, check_mode=False)
@@ -222,7 +222,7 @@ def bring_up(module: AnsibleModule, steps: list[dict[str, Any]]) -> dict[str, An
 def check(module: AnsibleModule, steps: list[dict[str, Any]]) -> dict[str, Any]:
     """The health gate: healthy now."""
     payload = {**json.loads(module.params["payload"]), "health_timeout": GATE_SECONDS}
-    done = apply.verify(payload, steps)
+    done = apply.verify(payload, steps, module.check_mode)
     return {"changed": False, "tidegate": step_record.done("", False, steps, live=done["live"])}
 
 

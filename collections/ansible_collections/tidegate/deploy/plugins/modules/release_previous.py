@@ -54,7 +54,7 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tidegate.deploy.plugins.module_utils.compose import engine, operation
+from ansible_collections.tidegate.deploy.plugins.module_utils.compose import apply, engine, operation
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
@@ -115,7 +115,7 @@ def restore(project: str, folder: Path, previous: Path) -> None:
         if (folder / "compose.yaml").exists():
             argv = ["compose", "-p", project, "-f", str(folder / "compose.yaml"), "up", "-d"]
             argv += ["--remove-orphans", "--no-build", "--pull", "never", "--wait"]
-        done = engine.docker(argv, timeout=900)
+        done = engine.docker(argv, timeout=apply.UP_SECONDS)
         if done.exit_code:
             raise ReleaseError(
                 "compose_up_failed", f"cannot go back: {done.stderr.strip()[-500:]}", "See the host."

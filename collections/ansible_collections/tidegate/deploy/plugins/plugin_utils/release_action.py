@@ -55,6 +55,7 @@ class ReleaseAction(ActionBase):
                 self._task.args.get("release_spec_file"),
                 self._task.args.get("release_spec") or self._vars.get("release_spec"),
             )
+            release_spec.require_own_project(self._spec.get("project"))
             return getattr(self, f"_{self.VERB}")()
         except ReleaseError as error:
             return self._failed(error.error_key, str(error), error.hint, [], error.detail)
@@ -81,8 +82,7 @@ class ReleaseAction(ActionBase):
         resolved = self._spec.get("resolved_images") or {}
         references = release_spec.references(document, resolved)
         whole = not (comparing and self._spec.get("rendered"))
-        if whole:
-            self._require_strategy(text)
+        moves_entry = self._moves_entry(text) if whole else None
         ids = release_spec.archive_ids(self._spec)
         payload = {
             "project": self._spec["project"],
@@ -90,7 +90,7 @@ class ReleaseAction(ActionBase):
             "images": {one: ids.get(one) for one in references.values()},
             "resolved": {references[name]: image for name, image in resolved.items() if name in references},
         }
-        answer = self._remote(payload | ({"rendered": text} if whole else {}))
+        answer = self._remote(payload | ({"rendered": text, "moves_entry": moves_entry} if whole else {}))
         if answer.get("failed"):
             return self._from_host(answer)
         facts = answer["facts"]
@@ -118,14 +118,15 @@ class ReleaseAction(ActionBase):
         result = comparison.redacted(result, self._hidden)
         return {"changed": False, "tidegate": result, "summary": summary.of_preview(result)}
 
-    def _require_strategy(self, text: str) -> None:
-        """Refuse now what the strategy could not do after the approval."""
+    def _moves_entry(self, text: str) -> bool:
+        """Whether the strategy moves an entry; refuses now what it could not do after the approval."""
         try:
             params = strategy.parse(
                 self._spec.get("strategy") or "rolling", self._spec.get("strategy_params") or {}
             )
             if "service" in params:
                 colour.render(text, params["service"], params["service_port"], params["port"])
+            return "service" in params
         except (strategy.StrategyError, colour.ColourError) as error:
             raise ReleaseError(
                 "validation_error", str(error), "Correct the strategy and its parameters."
@@ -191,10 +192,6 @@ class ReleaseAction(ActionBase):
             payload["fingerprint_key"] = self._veil.key_of(self._host, self._spec["project"]).hex()
         return self._from_host(self._remote(payload))
 
-    def _health_timeout(self) -> float:
-        given = self._spec.get("health_timeout")
-        return 120 if given is None else given
-
     def _veil_of(self, project: str) -> fingerprint.Veil:
         return fingerprint.Veil(self._veil.key_of(self._host, project))
 
@@ -207,7 +204,7 @@ class ReleaseAction(ActionBase):
         payload = {"project": self._spec["project"], "rendered": json.dumps({"services": lean})}
         payload |= {
             "fencing_token": self._spec.get("fencing_token"),
-            "health_timeout": self._health_timeout(),
+            "health_timeout": self._spec["health_timeout"],
         }
         return self._from_host(self._remote(payload))
 

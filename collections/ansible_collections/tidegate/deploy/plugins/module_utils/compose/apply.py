@@ -15,6 +15,7 @@ from . import engine, fingerprint, health, image_source, observe, operation, reg
 
 DIGEST_LABEL = "dev.tidegate.service-digest"
 RELEASE_LABEL = "dev.tidegate.release"
+UP_SECONDS = 900
 
 
 def service_digest(document: Mapping[str, Any], name: str, pinned: str | None) -> str:
@@ -62,16 +63,13 @@ def release(payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode:
 
     `missing` names images that the release's archives have and this host has not: then nothing was done.
     `verified` says that all of it was healthy at once, which is asked when the payload has `tell_health`.
+    In check mode the answer says what would come of it, and nothing is done.
     Raises ReleaseError: preview_stale and image_missing before anything is touched, compose_up_failed, target_locked.
     """
     project, document = payload["project"], json.loads(payload["rendered"])
-    _require_no_entry(project)
+    colours.require_no_entry(state_folder.path("entries"), project)
     if check_mode:
-        missing = _resolve(payload)
-        if missing:
-            return {"changed": True, "missing": missing}
-        _images(payload, steps, check_mode=True)
-        return {"changed": False, "live": health.live(engine.inspect_project(project), None)}
+        return _foresee(payload, document, steps)
     with operation.exclusive(project, payload.get("fencing_token")) as folder:
         before, known = engine.inspect_project(project), operation.read_release(project)
         _require_as_previewed(payload, before, known)
@@ -79,7 +77,7 @@ def release(payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode:
         missing = _resolve(payload)
         if missing:
             return {"changed": False, "missing": missing}
-        pulled = _images(payload, steps, check_mode=False)
+        pulled = _images(payload, steps)
         started = time.time()
         wanted = stamp(document, payload["images"], payload["release_id"], _labels_of(before))
         record = {
@@ -89,9 +87,7 @@ def release(payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode:
             "service": payload.get("service"),
         }
         try:
-            written = operation.write(
-                folder / "compose.yaml", json.dumps(wanted, indent=1, sort_keys=True) + "\n"
-            )
+            written = operation.write(folder / "compose.yaml", _text(wanted))
             operation.write(folder / "release.json", json.dumps(record, sort_keys=True) + "\n")
         except OSError as error:
             steps.append(step_record.step("project_written", "failed", started, str(error)))
@@ -107,6 +103,50 @@ def release(payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode:
         if verified:
             steps.append(step_record.step("health", "succeeded" if changed else "unchanged", time.time()))
         return {"changed": changed, "live": health.live(after, record), "verified": verified}
+
+
+def _foresee(
+    payload: Mapping[str, Any], document: Mapping[str, Any], steps: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """What `release` would answer, and the steps that it would take; raises ReleaseError as it would."""
+    project, started = payload["project"], time.time()
+    before, known = engine.inspect_project(project), operation.read_release(project)
+    _require_as_previewed(payload, before, known)
+    _require_fit(payload)
+    missing = _resolve(payload)
+    if missing:
+        return {"changed": True, "missing": missing, "live": health.live(before, known)}
+    pulled = _images(payload, steps, pulls=False)
+    wanted = stamp(document, payload["images"], payload["release_id"], _labels_of(before))
+    written = operation.differs(operation.folder(project) / "compose.yaml", _text(wanted))
+    stirred = written or _stirs(wanted["services"], before)
+    for name, is_so in (("project_written", written), ("project_up", stirred)):
+        steps.append(step_record.step(name, "succeeded" if is_so else "unchanged", started))
+    return {"changed": bool(pulled or stirred), "live": health.live(before, known)}
+
+
+def _stirs(wanted: Mapping[str, Any], before: list[dict[str, Any]]) -> bool:
+    """Would `up` start, make or remove a container of a project whose file stays as it is?"""
+    grouped = fingerprint.by_service(before)
+    if set(grouped) - set(wanted):
+        return True
+    for name, definition in wanted.items():
+        if definition.get("profiles"):
+            continue
+        own = grouped.get(name, [])
+        stamped = {one["Config"]["Labels"].get(DIGEST_LABEL) for one in own}
+        is_running = all(one["State"].get("Status") == "running" for one in own)
+        if (
+            len(own) != health.replicas(definition)
+            or not is_running
+            or stamped - {definition["labels"][DIGEST_LABEL]}
+        ):
+            return True
+    return False
+
+
+def _text(wanted: Mapping[str, Any]) -> str:
+    return json.dumps(wanted, indent=1, sort_keys=True) + "\n"
 
 
 def _require_as_previewed(
@@ -149,16 +189,6 @@ def _resolve(payload: Mapping[str, Any]) -> list[str]:
     return missing
 
 
-def _require_no_entry(project: str) -> None:
-    """What is released past an entry would never be asked by anybody."""
-    if colours.read_state(state_folder.path("entries"), project) is not None:
-        raise ReleaseError(
-            "validation_error",
-            f"{project} is behind an entry on this host: the rolling strategy would release past it",
-            "Release with blue_green or canary, or remove the entry and its colours first.",
-        )
-
-
 def _started_at(containers: list[dict[str, Any]]) -> dict[str, str]:
     return {one["Id"]: one["State"]["StartedAt"] for one in containers}
 
@@ -169,7 +199,7 @@ def _up(
     started = time.time()
     argv = ["compose", "-p", project, "-f", path, "--ansi", "never", "--progress", "plain"]
     argv += ["up", "-d", "--remove-orphans", "--no-build", "--pull", "never"]
-    done = engine.docker(argv, timeout=900)
+    done = engine.docker(argv, timeout=UP_SECONDS)
     after = engine.inspect_project(project)
     same = _started_at(after) == _started_at(before)
     status = "failed" if done.exit_code else "unchanged" if same else "succeeded"
@@ -184,8 +214,8 @@ def _up(
     return after
 
 
-def _images(payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode: bool) -> bool:
-    """Every image is on the host, by digest, before anything is stopped; True when something was pulled."""
+def _images(payload: Mapping[str, Any], steps: list[dict[str, Any]], pulls: bool = True) -> bool:
+    """Every image is on the host, by digest, before anything is stopped; True when one was pulled, or would be."""
     started, pulled = time.time(), []
     for name, image in payload["images"].items():
         pinned = pin(image)
@@ -196,7 +226,8 @@ def _images(payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode:
             continue
         said = "it is in no archive of the release and on no registry"
         if image.get("digest"):
-            if check_mode:
+            if not pulls:
+                pulled.append(pinned)
                 continue
             done = registry.pull(pinned, payload.get("registries") or [])
             said = done.stderr.strip()[-500:]
@@ -223,15 +254,24 @@ def _labels_of(containers: list[dict[str, Any]]) -> dict[str, Any]:
     return {"services": {health.service_of(one): {"labels": one["Config"]["Labels"]} for one in containers}}
 
 
-def verify(payload: Mapping[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
+def verify(
+    payload: Mapping[str, Any], steps: list[dict[str, Any]], check_mode: bool = False
+) -> dict[str, Any]:
     """Wait for health. Answers {live}; raises ReleaseError compose_unhealthy with `objects`.
+
+    In check mode nothing was released, so there is nothing to wait for.
 
     The operation's lock is held meanwhile, so that a cancel ends the wait, too.
     """
     project, started = payload["project"], time.time()
+    if check_mode:
+        return {
+            "changed": False,
+            "live": health.live(engine.inspect_project(project), operation.read_release(project)),
+        }
     definitions = json.loads(payload["rendered"])["services"]
     with operation.exclusive(project, payload.get("fencing_token")):
-        left, containers = health.wait(project, definitions, float(payload.get("health_timeout") or 120))
+        left, containers = health.wait(project, definitions, float(payload["health_timeout"]))
     if left:
         found = health.objects(containers, left)
         said = "; ".join(

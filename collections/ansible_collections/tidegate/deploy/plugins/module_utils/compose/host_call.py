@@ -54,7 +54,7 @@ def work(
     if verb == "apply":
         return apply.release(payload, steps, check_mode)
     if verb == "verify":
-        return apply.verify(payload, steps)
+        return apply.verify(payload, steps, check_mode)
     return _cancel(payload["project"], steps, check_mode)
 
 

@@ -19,7 +19,8 @@ LOW_DISK_BYTES = 500 * 1024 * 1024
 
 def observe(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Facts for `preview.conclude`. `payload`: project, rendered, images {reference: archive's image id or None},
-    registries, resolved. Checks in the answer have level, code, message, hint."""
+    registries, resolved, and moves_entry when it is known whether the strategy does. Checks in the answer have level,
+    code, message, hint."""
     project = payload["project"]
     facts: dict[str, Any] = {"checks": [], "containers": [], "config": None, "images": {}, "release": {}}
     operation.folder(project)
@@ -36,8 +37,23 @@ def observe(payload: Mapping[str, Any]) -> dict[str, Any]:
     if payload.get("rendered"):
         facts["config"] = _config(project, payload["rendered"], facts["checks"])
         _disk(facts["checks"])
-        _ports(facts["config"] or {}, facts["containers"], facts["checks"])
+        _entry(project, payload, facts["checks"])
+        _ports(facts["config"] or {}, _of_all_colours(project, live, facts["containers"]), facts["checks"])
     return facts
+
+
+def _entry(project: str, payload: Mapping[str, Any], checks: list[dict[str, str]]) -> None:
+    try:
+        if payload.get("moves_entry") is False:
+            colours.require_no_entry(state_folder.path("entries"), project)
+    except ReleaseError as error:
+        checks.append(_check("blocking", error.error_key, str(error), error.hint))
+
+
+def _of_all_colours(project: str, live: str, containers: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What runs of a project, also what was kept beside the colour that has the traffic."""
+    names = {colours.project_name(project, one) for one in (colours.PLAIN, *colours.COLOURS)} - {live}
+    return [*containers, *(one for name in sorted(names) for one in engine.inspect_project(name))]
 
 
 def _config(project: str, rendered: str, checks: list[dict[str, str]]) -> dict[str, Any] | None:

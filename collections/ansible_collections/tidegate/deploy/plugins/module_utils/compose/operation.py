@@ -41,9 +41,14 @@ def read_release(project: str) -> dict[str, Any]:
         return {}
 
 
+def differs(path: Path, text: str) -> bool:
+    """Would `write` change the file?"""
+    return not path.exists() or path.read_text() != text
+
+
 def write(path: Path, text: str) -> bool:
     """Write a file whole or not at all, readable by its owner only; False when it has this content already."""
-    if path.exists() and path.read_text() == text:
+    if not differs(path, text):
         return False
     partial = path.with_name(path.name + ".new")
     try:

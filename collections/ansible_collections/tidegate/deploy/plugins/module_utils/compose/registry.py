@@ -15,6 +15,8 @@ from urllib.parse import quote
 from ..release.errors import ReleaseError
 from . import engine, engine_api
 
+PULL_SECONDS = 1800
+
 
 def repository(reference: str) -> str:
     """The reference without tag and digest."""
@@ -107,4 +109,4 @@ def pull(pinned: str, registries: Sequence[Mapping[str, Any]]) -> engine.Done:
     """Pull by digest with the project's credential."""
     mine = [one for one in registries if one["server"] == server(pinned)]
     with credentials(mine) as config:
-        return engine.docker(["pull", "--quiet", pinned], timeout=1800, docker_config=config)
+        return engine.docker(["pull", "--quiet", pinned], timeout=PULL_SECONDS, docker_config=config)

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..host import colours
 from ..release.errors import ReleaseError
 from . import archive, template
 
 API = "tidegate.release/v1"
+HEALTH_SECONDS = 120.0
 _KINDS = {bool: "boolean", int: "integer", float: "number"}
 
 
@@ -32,12 +34,37 @@ def load(path: str | None, inline: Any) -> dict[str, Any]:
         raise ReleaseError("validation_error", f"api is {spec['api']!r}, expected {API}")
     spec.setdefault("project", spec.get("service"))
     spec.setdefault("release_id", "by-hand")
+    spec["health_timeout"] = _seconds(spec.get("health_timeout"))
     if "compose" not in spec and spec.get("compose_file"):
         try:
             spec["compose"] = Path(spec["compose_file"]).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ReleaseError("compose_invalid", f"cannot read the Compose file: {error}") from error
     return spec
+
+
+def _seconds(given: Any) -> float:
+    """How long health is waited for. No time at all would fail every release."""
+    if given is None:
+        return HEALTH_SECONDS
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or not 1 <= given <= 86400:
+        raise ReleaseError(
+            "validation_error",
+            f"health_timeout is {given!r}, expected seconds from 1 to 86400",
+            field="health_timeout",
+        )
+    return given
+
+
+def require_own_project(project: Any) -> None:
+    """Raises ReleaseError validation_error for a project that is called as a colour of another one would be."""
+    for colour in colours.COLOURS:
+        if str(project).endswith(f"-{colour}"):
+            raise ReleaseError(
+                "validation_error",
+                f"{project!r} is what colour {colour} of project {str(project)[: -len(colour) - 1]!r} is called",
+                "Give the project another name.",
+            )
 
 
 def rendered(spec: Mapping[str, Any]) -> str:

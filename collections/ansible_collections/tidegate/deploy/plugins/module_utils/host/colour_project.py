@@ -12,6 +12,7 @@ from . import colours, image_store, state_folder
 
 _PROJECT_LABEL = "com.docker.compose.project"
 _TAIL = 2000
+DOWN_SECONDS = 300
 
 
 class ColourProject:
@@ -32,7 +33,9 @@ class ColourProject:
     def remove(self) -> None:
         """Take it down, with its networks and what was remembered of it; images stay. Not there is no
         error."""
-        done = image_store.docker(["compose", "-p", self.name, "down", "--remove-orphans"], timeout=300)
+        done = image_store.docker(
+            ["compose", "-p", self.name, "down", "--remove-orphans"], timeout=DOWN_SECONDS
+        )
         if done.returncode != 0:
             raise image_store.ImageStoreError("compose_up_failed", done.stderr.strip()[-_TAIL:])
         (self._folder / "compose.yaml").unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..release.errors import ReleaseError
 from . import entry
 
 PLAIN = "plain"
@@ -124,6 +125,16 @@ def read_state(folder: str, project: str) -> dict[str, Any] | None:
     except ValueError as error:
         raise EntryStateError(f"{state_path(folder, project)} cannot be read: {error}") from error
     return state if isinstance(state, dict) and state.get("schema") == SCHEMA else None
+
+
+def require_no_entry(folder: str, project: str) -> None:
+    """What is released past an entry would never be asked by anybody; raises ReleaseError validation_error."""
+    if read_state(folder, project) is not None:
+        raise ReleaseError(
+            "validation_error",
+            f"{project} is behind an entry on this host: what is released in place would be past it",
+            "Release with blue_green, or with a canary of the traffic; or remove the entry and its colours first.",
+        )
 
 
 def write_state(folder: str, project: str, state: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_r
 _TAIL = 2000
 _DAY = 86400
 PARTIAL_KEPT_DAYS = 3
+LOAD_SECONDS = 900
 # Beside the archive's own bytes the engine unpacks it once and then keeps its layers.
 _ROOM_IN_ENGINE = 2
 
@@ -41,7 +42,7 @@ class Wanted:
     manifest: dict[str, Any] | None = field(default=None, compare=False)
 
 
-def docker(argv: list[str], timeout: int = 900) -> subprocess.CompletedProcess[str]:
+def docker(argv: list[str], timeout: int = LOAD_SECONDS) -> subprocess.CompletedProcess[str]:
     """Run the engine's CLI; raises ImageStoreError preflight_failed when there is none."""
     try:
         return subprocess.run(["docker", *argv], capture_output=True, text=True, timeout=timeout, check=False)
