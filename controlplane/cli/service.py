@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -92,6 +93,18 @@ def list_(session: Session, which: str, limit: int) -> None:
         output.table(
             page["items"], ("version", "strategy", "digest", "created_at"), more=bool(page.get("next"))
         )
+
+
+@version.command()
+@click.argument("which", metavar="SERVICE")
+@click.argument("number", metavar="VERSION")
+@client_command
+def delete(session: Session, which: str, number: str) -> None:
+    """Delete a version that was never released nor previewed."""
+    service_id = find_id(session.client, "/services", which)
+    session.client.delete(f"/services/{service_id}/versions/{quote(number, safe='')}")
+    if not session.as_json:
+        click.echo("deleted", err=True)
 
 
 def read_definition(file: Path) -> dict[str, Any]:
