@@ -13,6 +13,7 @@ from controlplane.cli import artifact, output
 from controlplane.cli.command import Session, client_command
 from controlplane.cli.resource import Field, Resource, add_commands, find_id
 from controlplane.cli.resources import IN_PROJECT, NAME, PROJECT
+from controlplane.cli.variable import variable
 
 SERVICES = Resource(
     "service",
@@ -37,6 +38,7 @@ def service() -> None:
 
 
 add_commands(service, SERVICES)
+service.add_command(variable)
 
 
 @service.group()
