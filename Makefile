@@ -40,9 +40,8 @@ types: venv ## Check types (strict in domain, services, ports and store)
 
 .PHONY: test
 test: venv packages ## Run every test, on real hosts too; says at the end what was skipped and why
-	# What fails beside others is run once more alone: a test that fails twice has failed.
-	$(PYTHON) -m pytest -rs -n $(JOBS) --dist loadgroup $(TESTS) || \
-	  $(PYTHON) -m pytest -rs -n 1 --dist loadgroup --last-failed --last-failed-no-failures none $(TESTS)
+	# What fails beside others is run once more alone, and is named; tests of races have one try only.
+	$(PYTHON) -m tests.second_try -n $(JOBS) $(TESTS)
 	$(MAKE) --no-print-directory molecule
 
 .PHONY: molecule

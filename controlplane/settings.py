@@ -30,7 +30,8 @@ class Settings:
     """One installation's settings. Times are seconds, sizes are bytes.
 
     `workers` are those inside `tidegate serve`. `artifact_url` and `artifact_token` are for a worker on
-    another machine: where it fetches the archives that it lacks. Every `drift_interval_seconds` each target is
+    another machine: where it fetches the archives that it lacks. An archive that no version names is collected
+    `artifact_grace_seconds` after it was last pushed, not before. Every `drift_interval_seconds` each target is
     looked at for drift, and every `network_entry_check_seconds` each network entry; 0 for not by itself.
     `cluster_address_allow` are networks (CIDR) that a cluster's endpoint may lead to although it is loopback,
     link-local or the like; `cluster_allow_insecure_tls` lets clusters in whose certificate is not verified.
@@ -53,6 +54,7 @@ class Settings:
     heartbeat_seconds: float = 5
     max_body_bytes: int = 8_000_000
     max_artifact_bytes: int = 8_000_000_000
+    artifact_grace_seconds: float = 86_400
     drift_interval_seconds: float = 0
     network_entry_check_seconds: float = 60
     basic_auth: bool = True
@@ -274,6 +276,7 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "heartbeat_seconds": _seconds,
     "max_body_bytes": _whole(1024),
     "max_artifact_bytes": _whole(1024),
+    "artifact_grace_seconds": _whole(60),
     "drift_interval_seconds": _whole(0),
     "network_entry_check_seconds": _whole(0),
     "basic_auth": _switch,

@@ -38,6 +38,7 @@ class ArtifactSchema(schema.AnswerSchema):
     references = fields.List(fields.String(), required=True)
     created_by = schema.text()
     created_at = schema.time()
+    pushed_at = schema.time()
 
 
 class PushArgs(schema.StrictSchema):
@@ -94,7 +95,7 @@ def list_artifacts(query: dict[str, Any]) -> dict[str, Any]:
 @requires(Permission.ADMIN)
 @blueprint.response(200, CollectedSchema)
 def collect_artifacts() -> dict[str, int]:
-    """Remove the bytes that no project has any more."""
+    """Remove archives that no version names and that were pushed longer ago than `artifact_grace_seconds`."""
     return artifacts.collect(current_core(), current_actor())
 
 

@@ -149,6 +149,7 @@ def fetch_host_key(host_id: str) -> dict[str, Any]:
 
 @blueprint.route("/<string:host_id>/host-key/confirm", methods=["POST"])
 @requires(Permission.ENVIRONMENT_WRITE)
+@idempotent
 @blueprint.arguments(FingerprintSchema)
 @blueprint.response(200, HostSchema)
 @blueprint.alt_response(502, schema=schema.ProblemSchema, content_type="application/problem+json")

@@ -62,6 +62,7 @@ def idempotent(view: View) -> View:
             return _wait_for_first(core, actor_id, key, digest)
         return _work(core, row_id, view, args, kwargs)
 
+    once.__dict__["takes_key"] = True
     return cast(View, understands(_PARAMETER)(once))
 
 

@@ -33,7 +33,15 @@ class AnswerSchema(ma.Schema):
 
 
 class ProblemSchema(ma.Schema):
-    """RFC 9457. `error_key` is stable and documented, `hint` says what to do next, `errors` is per field."""
+    """RFC 9457. `error_key` is stable and documented, `hint` says what to do next, `errors` is per field.
+
+    Some kinds carry members of their own, which RFC 9457 calls extensions: `states`, `moved`, `permission`, ...
+    """
+
+    class Meta:
+        """A problem may say more than this."""
+
+        unknown = ma.INCLUDE
 
     type = fields.String(required=True, metadata={"example": "urn:tidegate:error:validation_error"})
     title = fields.String(required=True, metadata={"example": "The request is not valid"})

@@ -217,6 +217,14 @@ def get_version(service_id: str, version: str) -> dict[str, Any]:
     return catalog.get_version(current_core(), current_actor(), service_id, version)
 
 
+@blueprint.route("/<string:service_id>/versions/<string:version>", methods=["DELETE"])
+@requires(Permission.TARGET_WRITE)
+@blueprint.response(204)
+def delete_version(service_id: str, version: str) -> None:
+    """Delete a version that was never released nor previewed. Errors: resource_in_use."""
+    catalog.delete_version(current_core(), current_actor(), service_id, version)
+
+
 @blueprint.route("/<string:service_id>/variables")
 @requires(Permission.RELEASE_READ)
 @blueprint.arguments(schema.PageArgs, location="query")

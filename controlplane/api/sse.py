@@ -16,7 +16,6 @@ from flask import Response, current_app, request
 from marshmallow import fields, validate
 
 from controlplane.api import schema
-from controlplane.api.request_id import current_request_id
 from controlplane.api.streams import Event, EventHub, Subscription, frame_of
 from controlplane.domain.errors import Problem
 from controlplane.domain.permission import Actor
@@ -169,9 +168,7 @@ def answer(stream: Stream, query: Mapping[str, Any]) -> Response:
     stream.page(after)
     hub = cast(EventHub, current_app.extensions["tidegate.hub"])
     hub.check_room()
-    refresh = _refresher(
-        stream, request.headers["Authorization"].partition(" ")[2].strip(), current_request_id()
-    )
+    refresh = _refresher(stream)
     body = _body(stream, hub, after, _closer(request.environ.get(SOCKET_KEY)), refresh)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
     return Response(body, content_type=MEDIA_TYPE, headers=headers)
@@ -253,11 +250,12 @@ def _last_event_id() -> int | None:
     return int(text[:20])
 
 
-def _refresher(stream: Stream, token: str, request_id: str) -> Callable[[], None]:
-    """Look again, at each heartbeat, at who listens: a revoked token ends its streams."""
+def _refresher(stream: Stream) -> Callable[[], None]:
+    """Look again, at each heartbeat, at who listens: a revoked token or a changed password ends its streams."""
+    look = access.looking_again(stream.core, stream.actor)
 
     def refresh() -> None:
-        stream.actor = access.authenticate_token(stream.core, token, request_id)
+        stream.actor = look()
 
     return refresh
 

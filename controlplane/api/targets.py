@@ -167,6 +167,7 @@ def get_target_status(target_id: str) -> dict[str, Any]:
 
 @blueprint.route("/<string:target_id>/drift", methods=["POST"])
 @requires(Permission.TARGET_READ)
+@idempotent
 @blueprint.response(202, JobSchema)
 def look_at_target(target_id: str) -> dict[str, Any]:
     """Ask the hosts what runs there now and what differs from what was released; the job is answered."""

@@ -69,23 +69,60 @@ def pairs(values: tuple[str, ...], what: str) -> dict[str, Any]:
     Raises:
         click.BadParameter: a word that is neither.
     """
-    import json
-
     read: dict[str, Any] = {}
     for word in values:
         name, equals, value = word.partition("=")
         if not equals or not name.rstrip(":"):
             raise click.BadParameter(f"{word!r}: expected NAME=TEXT or NAME:=JSON", param_hint=what)
-        try:
-            read[name.rstrip(":")] = json.loads(value) if name.endswith(":") else value
-        except ValueError as error:
-            raise click.BadParameter(f"{word!r}: {error}", param_hint=what) from error
+        read[name.rstrip(":")] = typed(value, what) if name.endswith(":") else value
     return read
 
 
+def pairs_of_files(values: tuple[str, ...], what: str) -> dict[str, Any]:
+    """Read `name=file` words, each value from its file (`-` for standard input); `name:=file` takes it as JSON.
+
+    Raises:
+        click.UsageError: a word that is neither, a file that cannot be read, or one that is no JSON.
+    """
+    read: dict[str, Any] = {}
+    for word in values:
+        name, equals, file = word.partition("=")
+        if not equals or not name.rstrip(":") or not file:
+            raise click.BadParameter(f"{word!r}: expected NAME=FILE or NAME:=FILE", param_hint=what)
+        text = value_from(file)
+        read[name.rstrip(":")] = typed(text, what) if name.endswith(":") else text
+    return read
+
+
+def typed(text: str, what: str) -> Any:
+    """Read a value as JSON. Raises click.BadParameter, which does not repeat it: it may be secret."""
+    import json
+
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"the value is no JSON: {error}", param_hint=what) from None
+
+
+def value_from(file: str) -> str:
+    """Read a value from a file, `-` for standard input, without its last line break: that is an accident of the
+    editor, but keys need theirs."""
+    text = secret_from(file) or ""
+    return text if "PRIVATE KEY" in text else text.rstrip("\r\n")
+
+
 def secret_from(file: str | None) -> str | None:
-    """Read a secret from a file, `-` for standard input; a secret is never an argument, where `ps` shows it."""
+    """Read a secret from a file, `-` for standard input; a secret is never an argument, where `ps` shows it.
+
+    Raises:
+        click.UsageError: the file cannot be read.
+    """
     if file is None:
         return None
-    with click.open_file(file) as opened:
-        return str(opened.read())
+    try:
+        with click.open_file(file) as opened:
+            return str(opened.read())
+    except OSError as error:
+        raise click.UsageError(f"{file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"{file}: is no text") from error

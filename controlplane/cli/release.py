@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from controlplane.cli import output, preview_text
-from controlplane.cli.command import Session, client_command, pairs
+from controlplane.cli.command import Session, client_command, pairs, pairs_of_files
 from controlplane.cli.outcome import Outcome, of_end
 from controlplane.cli.resource import find_id
 
@@ -44,6 +44,13 @@ def _asked(function: Any) -> Any:
             metavar="NAME=TEXT",
             help="A variable (NAME:=JSON for other types).",
         ),
+        click.option(
+            "--var-file",
+            "files",
+            multiple=True,
+            metavar="NAME=FILE",
+            help="A variable read from a file, - for standard input: the way for secret ones (NAME:=FILE for JSON).",
+        ),
         click.option("--version", help="The service's version; the newest when left out."),
         click.option("--service", help="Name or id of the service."),
         click.option("--target", help="Name or id of the target."),
@@ -60,9 +67,18 @@ def _body(session: Session, asked: dict[str, Any]) -> dict[str, Any]:
         "version": asked["version"],
         "strategy": asked["strategy"],
     }
-    body["variables"] = pairs(asked["variables"], "--var") or None
+    body["variables"] = _variables(asked) or None
     body["strategy_params"] = pairs(asked["params"], "--param") or None
     return {name: value for name, value in body.items() if value is not None}
+
+
+def _variables(asked: dict[str, Any]) -> dict[str, Any]:
+    given = pairs(asked["variables"], "--var")
+    read = pairs_of_files(asked["files"], "--var-file")
+    twice = sorted(given.keys() & read.keys())
+    if twice:
+        raise click.UsageError(f"{', '.join(twice)}: give it by --var or by --var-file, not by both")
+    return {**given, **read}
 
 
 @release.command()

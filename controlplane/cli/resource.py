@@ -12,7 +12,7 @@ import click
 
 from controlplane.cli import output
 from controlplane.cli.client import Client
-from controlplane.cli.command import Session, client_command, secret_from
+from controlplane.cli.command import Session, client_command, value_from
 from controlplane.cli.outcome import Outcome
 
 # Answers of the API never hold a stored secret, but the answer that makes a token does: it is shown once.
@@ -153,9 +153,7 @@ def _read(client: Client, one: Field, value: Any, within: dict[str, Any]) -> Any
     if one.kind == "refs":
         return [find_id(client, one.refers_to, word, **within) for word in value]
     if one.kind == "secret":
-        secret = secret_from(value) or ""
-        # Keys need their last line break; a password's would be an accident of the editor.
-        return secret if "PRIVATE KEY" in secret else secret.rstrip("\r\n")
+        return value_from(value)
     if one.kind == "words":
         return list(value)
     if one.kind == "json":

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -12,6 +13,7 @@ from controlplane.cli import artifact, output
 from controlplane.cli.command import Session, client_command
 from controlplane.cli.resource import Field, Resource, add_commands, find_id
 from controlplane.cli.resources import IN_PROJECT, NAME, PROJECT
+from controlplane.cli.variable import variable
 
 SERVICES = Resource(
     "service",
@@ -36,6 +38,7 @@ def service() -> None:
 
 
 add_commands(service, SERVICES)
+service.add_command(variable)
 
 
 @service.group()
@@ -92,6 +95,18 @@ def list_(session: Session, which: str, limit: int) -> None:
         output.table(
             page["items"], ("version", "strategy", "digest", "created_at"), more=bool(page.get("next"))
         )
+
+
+@version.command()
+@click.argument("which", metavar="SERVICE")
+@click.argument("number", metavar="VERSION")
+@client_command
+def delete(session: Session, which: str, number: str) -> None:
+    """Delete a version that was never released nor previewed."""
+    service_id = find_id(session.client, "/services", which)
+    session.client.delete(f"/services/{service_id}/versions/{quote(number, safe='')}")
+    if not session.as_json:
+        click.echo("deleted", err=True)
 
 
 def read_definition(file: Path) -> dict[str, Any]:

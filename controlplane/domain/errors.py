@@ -86,7 +86,11 @@ ERRORS: Mapping[str, ErrorKind] = {
     "artifact_unlisted": _kind(
         422, "The bundle holds a file that its list does not name", "Remove it or lock again."
     ),
-    "artifact_in_use": _kind(409, "The artifact is used", "Delete the service versions that name it first."),
+    "artifact_in_use": _kind(
+        409,
+        "The artifact is used",
+        "Delete the versions that name it first: tidegate service version delete.",
+    ),
     "bundle_signature_invalid": _kind(422, "The bundle's signature is not valid", "Sign with a trusted key."),
     "artifact_version_unsupported": _kind(
         422, "That version is not supported", "Choose a version that the index supports."

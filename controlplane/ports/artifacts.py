@@ -49,6 +49,7 @@ class ArtifactStore(Protocol):
         """Yield the digest of each archive kept."""
         ...
 
-    def delete(self, digest: str) -> int:
-        """Remove one archive and return the bytes freed; 0 when it was not there."""
+    def delete(self, digest: str, idle_seconds: float = 0) -> int:
+        """Remove one archive and return the bytes freed; 0 when it was not there, or was put less than
+        `idle_seconds` ago: whoever put it may not have written yet what it is for."""
         ...

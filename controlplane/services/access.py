@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -116,6 +117,27 @@ def actor_behind(session: Session, user_id: str, token_id: str | None, now: date
         ceiling=frozenset(token.scopes) if token.scopes else None,
         token_id=token_id,
     )
+
+
+def looking_again(core: Core, actor: Actor) -> Callable[[], Actor]:
+    """Return what says at each call who an actor is as of now, by the same token or the same password.
+
+    Raises (the returned call):
+        Problem: `authentication_required` where the user is gone or disabled, the token revoked or expired, or the
+            password another one.
+    """
+    with core.database.read() as session:
+        known = session.scalar(select(User.password_hash).where(User.id == actor.id))
+
+    def look() -> Actor:
+        with core.database.read() as session:
+            found = actor_behind(session, actor.id, actor.token_id, core.clock.now())
+            password = session.scalar(select(User.password_hash).where(User.id == actor.id))
+        if found is None or (actor.token_id is None and password != known):
+            raise Problem("authentication_required", "the token or password is no longer good")
+        return replace(found, request_id=actor.request_id)
+
+    return look
 
 
 def require(

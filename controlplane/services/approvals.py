@@ -16,7 +16,7 @@ from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
 from controlplane.domain.permission import Actor, Permission, reach, system_actor
 from controlplane.domain.policy import SLA, Requirement, Risk
-from controlplane.services import access, ticket_scopes, timeline, views
+from controlplane.services import access, inbox_page, ticket_scopes, timeline, views
 from controlplane.services.core import Core
 from controlplane.services.ticket_scopes import Gated
 from controlplane.store import events, guard, pages
@@ -244,30 +244,10 @@ def inbox(
     with core.database.read() as session:
         stats = _stats(session, query, now)
         if page.sort is None:
-            shown = _default_page(session, query, page)
+            shown = inbox_page.fetch(session, query, page, now)
         else:
             shown = pages.fetch_page(session, query, page, sortable, Ticket.id, views.ticket, page.sort)
     return {**shown, "stats": stats}
-
-
-def _default_page(session: Session, query: Select[Any], page: pages.PageRequest) -> pages.Page:
-    """Pending first, then priority, expiry, age: four keys, so the page is cut by offset, bounded by `pages`."""
-    try:
-        offset = int(page.cursor) if page.cursor else 0
-    except ValueError:
-        raise Problem("validation_error", errors={"cursor": ["is not a cursor of this list"]}) from None
-    if not 1 <= page.limit <= pages.MOST or not 0 <= offset <= pages.COUNT_UP_TO:
-        raise Problem("validation_error", errors={"limit": [f"must be from 1 to {pages.MOST}"]})
-    is_decided = case((Ticket.status == TicketStatus.PENDING, 0), else_=1)
-    ordered = query.order_by(is_decided, Ticket.priority, Ticket.expires_at, Ticket.created_at, Ticket.id)
-    rows = list(session.scalars(ordered.offset(offset).limit(page.limit + 1)))
-    total = session.scalar(select(func.count()).select_from(query.limit(pages.COUNT_UP_TO).subquery())) or 0
-    more = len(rows) > page.limit
-    return {
-        "items": [views.ticket(row) for row in rows[: page.limit]],
-        "next": str(offset + page.limit) if more else None,
-        "total_estimate": total,
-    }
 
 
 def _mine(actor: Actor) -> ColumnElement[bool]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any, BinaryIO
 
 from sqlalchemy import select
@@ -31,9 +32,11 @@ def push(
         project = access.load_project(session, actor, project_id)
     access.require(core, actor, Permission.TARGET_WRITE, project, about=("project", project.id))
     stored = core.artifacts.put(stream, expected_digest, core.settings.max_artifact_bytes)
+    now = core.clock.now()
     with core.database.write() as session:
         known = _row(session, project.id, stored.digest)
         if known is not None:
+            known.pushed_at = now
             return _show(known), False
         row = Artifact(
             id=new_id("art"),
@@ -44,7 +47,8 @@ def push(
             image_ids=list(stored.image_ids),
             references=list(stored.references),
             created_by=actor.id,
-            created_at=core.clock.now(),
+            created_at=now,
+            pushed_at=now,
         )
         session.add(row)
         record.flush(session, "the same archive arrived twice at once; it is there now")
@@ -91,38 +95,60 @@ def content(core: Core, actor: Actor, named: str) -> tuple[BinaryIO, int]:
 
 
 def delete(core: Core, actor: Actor, named: str) -> None:
-    """Take an archive out of its project. The bytes go with the next `collect`, when no project has them.
+    """Take an archive out of its project. The bytes go with a later `collect`, when no project has them.
 
     Raises:
         Problem: `not_found`, `permission_denied`, `artifact_in_use` (a version names it).
     """
     row, project = _load(core, actor, named, Permission.TARGET_WRITE)
     with core.database.write() as session:
-        user = _user(session, row)
+        # Locked before its users are looked for: a version that is being made locks it as well.
+        kept = session.get(Artifact, row.id, with_for_update=True)
+        if kept is None:
+            raise Problem("not_found", f"there is no artifact {named}")
+        user = _user(session, kept)
         if user is not None:
             raise Problem("artifact_in_use", f"{user} uses it")
-        record.remove(session, session.get_one(Artifact, row.id), "it is used still")
-        about = ("artifact", row.id)
-        record.tell(core, session, actor, "resource.deleted", about, project, digest=row.digest)
+        _remove(core, session, actor, kept, project)
 
 
 def collect(core: Core, actor: Actor) -> dict[str, int]:
-    """Remove the bytes that no project has any more: `{removed, bytes_freed}`. Raises Problem `permission_denied`."""
+    """Remove archives that no version names, then the bytes that no project has: `{removed, bytes_freed}`.
+
+    What was pushed less than `artifact_grace_seconds` ago stays: the version that will name it, or the row of the
+    archive itself, may not be written yet.
+
+    Raises:
+        Problem: `permission_denied`.
+    """
     access.require(core, actor, Permission.ADMIN, None, about=("artifact", "all"))
+    grace = core.settings.artifact_grace_seconds
+    before = core.clock.now() - timedelta(seconds=grace)
+    with core.database.read() as session:
+        old = session.scalars(select(Artifact).where(Artifact.pushed_at < before))
+        unused = [row.id for row in old if _user(session, row) is None]
+    for artifact_id in unused:
+        _collect_unused(core, actor, artifact_id, before)
     with core.database.read() as session:
         wanted = set(session.scalars(select(Artifact.digest)))
-    removed = freed = 0
-    for digest in list(core.artifacts.digests()):
-        if digest in wanted or _came_meanwhile(core, digest):
-            continue
-        freed += core.artifacts.delete(digest)
-        removed += 1
-    return {"removed": removed, "bytes_freed": freed}
+    sizes = [
+        core.artifacts.delete(digest, grace) for digest in core.artifacts.digests() if digest not in wanted
+    ]
+    return {"removed": sum(size > 0 for size in sizes), "bytes_freed": sum(sizes)}
 
 
-def _came_meanwhile(core: Core, digest: str) -> bool:
-    with core.database.read() as session:
-        return session.scalar(select(Artifact.id).where(Artifact.digest == digest).limit(1)) is not None
+def _collect_unused(core: Core, actor: Actor, artifact_id: str, before: datetime) -> None:
+    with core.database.write() as session:
+        # Asked anew under the lock: it may have been pushed again, or named by a version, since it was listed.
+        query = select(Artifact).where(Artifact.id == artifact_id, Artifact.pushed_at < before)
+        row = session.scalar(query.with_for_update())
+        if row is not None and _user(session, row) is None:
+            _remove(core, session, actor, row, session.get_one(Project, row.project_id))
+
+
+def _remove(core: Core, session: Session, actor: Actor, row: Artifact, project: Project) -> None:
+    record.remove(session, row, "it is used still")
+    record.tell(core, session, actor, "resource.deleted", ("artifact", row.id), project, digest=row.digest)
 
 
 def _user(session: Session, row: Artifact) -> str | None:
@@ -151,9 +177,8 @@ def _load(core: Core, actor: Actor, named: str, permission: Permission) -> tuple
 
 
 def _row(session: Session, project_id: str, digest: str) -> Artifact | None:
-    return session.scalar(
-        select(Artifact).where(Artifact.project_id == project_id, Artifact.digest == digest)
-    )
+    query = select(Artifact).where(Artifact.project_id == project_id, Artifact.digest == digest)
+    return session.scalar(query.with_for_update())
 
 
 def _show(row: Artifact) -> dict[str, Any]:
@@ -167,4 +192,5 @@ def _show(row: Artifact) -> dict[str, Any]:
         "references": row.references,
         "created_by": row.created_by,
         "created_at": views.moment(row.created_at),
+        "pushed_at": views.moment(row.pushed_at),
     }

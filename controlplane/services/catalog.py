@@ -130,19 +130,18 @@ def create_version(core: Core, actor: Actor, service_id: str, given: Mapping[str
     service, project = _load(core, actor, service_id, Permission.TARGET_WRITE)
     schema = dict(given.get("variable_schema") or {})
     given = {**given, "kustomization": _check_version(service.runtime_type, given, schema)}
-    with core.database.read() as session:
-        images = _images(session, project, given.get("images") or [])
     content = {
         "template": given.get("template") or "",
         "kustomization": given["kustomization"],
         "prune_kinds": sorted(set(given.get("prune_kinds") or [])),
         "variable_schema": schema,
-        "images": images,
+        "images": [],
         "strategy": given.get("strategy") or "rolling",
         "strategy_params": dict(given.get("strategy_params") or {}),
         "health_timeout": given.get("health_timeout") or 120,
     }
     with core.database.write() as session:
+        content["images"] = _images(session, project, given.get("images") or [])
         newest = session.scalar(
             select(func.max(ServiceVersion.number)).where(ServiceVersion.service_id == service_id)
         )
@@ -186,6 +185,35 @@ def get_version(core: Core, actor: Actor, service_id: str, named: str) -> dict[s
     if version is None:
         raise Problem("not_found", f"the service has no version {named}")
     return _show_version(version)
+
+
+def delete_version(core: Core, actor: Actor, service_id: str, named: str) -> None:
+    """Delete a version that was never released nor previewed; its archives are free then.
+
+    Raises:
+        Problem: `not_found`, `permission_denied`, `resource_in_use`.
+    """
+    service, project = _load(core, actor, service_id, Permission.TARGET_WRITE)
+    with core.database.write() as session:
+        query = select(ServiceVersion).where(
+            ServiceVersion.service_id == service_id, ServiceVersion.version == named
+        )
+        # Locked before its releases are looked for: a preview that is being asked for locks it as well.
+        version = session.scalar(query.with_for_update())
+        if version is None:
+            raise Problem("not_found", f"the service has no version {named}")
+        release = session.scalar(
+            select(Release.id)
+            .where(Release.service_id == service_id, Release.service_version == named)
+            .limit(1)
+        )
+        if release is not None:
+            raise Problem("resource_in_use", f"version {named} is on record: {release} is of it")
+        record.remove(session, version, "it is used still")
+        about = ("service_version", version.id)
+        record.tell(
+            core, session, actor, "resource.deleted", about, project, service=service.name, version=named
+        )
 
 
 def check_strategy(runtime_type: str, strategy: str, params: Mapping[str, Any]) -> None:
@@ -264,9 +292,11 @@ def _check_hidden(shown: Mapping[str, str], schema: Mapping[str, Any]) -> None:
 def _images(session: Session, project: Project, given: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     images = []
     for image in given:
-        artifact = session.scalar(
-            select(Artifact).where(Artifact.project_id == project.id, Artifact.digest == image["artifact"])
+        query = select(Artifact).where(
+            Artifact.project_id == project.id, Artifact.digest == image["artifact"]
         )
+        # Locked, so that nobody removes it as one that no version names while this one is being written.
+        artifact = session.scalar(query.with_for_update(read=True))
         if artifact is None:
             raise Problem("artifact_missing", f"the project has no artifact {image['artifact']}")
         # Which of several images in an archive it is, the automation side finds out by the reference.

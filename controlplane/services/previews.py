@@ -175,6 +175,15 @@ def _version(session: Session, service: Service, named: str | None) -> ServiceVe
     return version
 
 
+def _hold_version(session: Session, release: Release) -> None:
+    """Keep the version from being deleted until the release is written. Raises Problem `not_found`."""
+    query = select(ServiceVersion.id).where(
+        ServiceVersion.service_id == release.service_id, ServiceVersion.version == release.service_version
+    )
+    if session.scalar(query.with_for_update(read=True)) is None:
+        raise Problem("not_found", f"version {release.service_version} was deleted meanwhile")
+
+
 def _goal(session: Session, undone: Release, to_release_id: str | None) -> Release:
     same = select(Release).where(
         Release.target_id == undone.target_id,
@@ -235,6 +244,7 @@ def _new_release(
 def _queue(core: Core, actor: Actor, release: Release, undone: Release | None = None) -> dict[str, Any]:
     now = core.clock.now()
     with core.database.write() as session:
+        _hold_version(session, release)
         session.add(release)
         session.flush()
         job = jobs.add(

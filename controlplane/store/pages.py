@@ -7,7 +7,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Select, and_, func, or_, select
@@ -104,16 +104,21 @@ def _read_cursor(
         was, value, tie = read
         if was != sort or not _fits(column, value) or not _fits(unique, tie):
             raise ValueError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         raise Problem("validation_error", errors={"cursor": ["is not a cursor of this list"]}) from None
     return value, tie
 
 
 def _fits(column: QueryableAttribute[Any], value: object) -> bool:
-    """Say whether the database can compare the column with it. Raises ValueError, KeyError, TypeError."""
+    """Say whether the database can compare the column with it.
+
+    Raises:
+        ValueError, KeyError, TypeError, OverflowError
+    """
     kind = column.type.python_type
     if isinstance(value, dict):
-        return kind is datetime and datetime.fromisoformat(value["time"]).tzinfo is not None
+        time = datetime.fromisoformat(value["time"])
+        return kind is datetime and time.tzinfo is not None and bool(time.astimezone(UTC))
     if isinstance(value, str):
         value.encode()
         return kind is str and "\0" not in value

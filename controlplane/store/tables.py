@@ -339,7 +339,10 @@ class Registry(Base):
 
 
 class Artifact(Base):
-    """An image archive of a project. The bytes are kept once for all projects, under their digest."""
+    """An image archive of a project. The bytes are kept once for all projects, under their digest.
+
+    `pushed_at` is when it was pushed last: one that no version names is collected some time after that.
+    """
 
     __tablename__ = "artifacts"
     __table_args__ = (UniqueConstraint("project_id", "digest"),)
@@ -352,6 +355,7 @@ class Artifact(Base):
     references: Mapped[list[str]] = mapped_column(default=list)
     created_by: Mapped[str] = mapped_column(String(40))
     created_at: Mapped[datetime]
+    pushed_at: Mapped[datetime]
 
 
 # --- releases ------------------------------------------------------------------------------------------------

@@ -110,11 +110,16 @@ class Worker:
             return
         is_ending = False
         while run is not None:
-            outcome = self._runner.run(
-                run,
-                lambda batch: self._record(kind, batch, pulse),
-                (lambda: pulse.is_lost) if is_ending else (lambda: pulse.should_stop(self._stopping)),
-            )
+            try:
+                outcome = self._runner.run(
+                    run,
+                    lambda batch: self._record(kind, batch, pulse),
+                    (lambda: pulse.is_lost) if is_ending else (lambda: pulse.should_stop(self._stopping)),
+                )
+            except Problem as problem:
+                # Said by what was asked for, so another try would say it again.
+                kind.refuse(problem.error_key, problem.detail)
+                return
             if pulse.is_lost:
                 raise LeaseLost(lease.job_id)
             if outcome.status == "canceled" and self._stopping.is_set() and not pulse.is_cancelled:

@@ -125,6 +125,7 @@ def test_every_problem_has_a_document() -> None:
 ODD_CURSORS: list[list[Any]] = [
     ["abc", "x"],
     [{"time": "2026-01-01T00:00:00"}, "x"],
+    [{"time": "0001-01-01T00:00:00+09:00"}, "x"],
     [10**30, "x"],
     [None, "x"],
     ["a", 3],

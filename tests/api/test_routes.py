@@ -19,6 +19,22 @@ OPEN = {
     "/healthz", "/readyz", "/metrics", "/api/v1/openapi.json", "/api/v1/docs", "/api/v1/docs.js", "/api/v1/docs.css",
 } | routes.OPEN  # fmt: skip
 
+# POSTs that may be sent again without a key: what they do twice is what they do once.
+REPEATABLE = {
+    # Kept by content: the second push of an archive finds the first. (A key would need its digest before it is read.)
+    "/api/v1/artifacts",
+    "/api/v1/artifacts/gc",
+    # Looks: nothing is made, and nothing decided.
+    "/api/v1/hosts/<string:host_id>/host-key/fetch",
+    "/api/v1/hosts/<string:host_id>/check",
+    "/api/v1/clusters/<string:cluster_id>/connect/test",
+    # A session for a browser; and payloads of forges, each of which is taken once (tests/awx/test_hooks.py).
+    "/api/login/",
+    "/api/logout/",
+    "/api/v2/job_templates/<string:pk>/github/",
+    "/api/v2/job_templates/<string:pk>/gitlab/",
+}
+
 
 def views(app: Flask) -> list[tuple[str, str, Any]]:
     """Return (rule, method, function) of everything that is routed."""
@@ -39,6 +55,15 @@ def test_each_route_declares_who_may_call_it(app: Flask) -> None:
         if getattr(view, "declared_access", None) not in KNOWN
     ]
     assert silent == []
+
+
+def test_each_route_that_creates_or_decides_takes_an_idempotency_key(app: Flask) -> None:
+    without = {
+        rule
+        for rule, method, view in views(app)
+        if method == "POST" and not getattr(view, "takes_key", False)
+    }
+    assert without == REPEATABLE
 
 
 def test_only_what_is_meant_to_be_is_open(app: Flask) -> None:

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import io
+import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from controlplane.services.core import Core
+from controlplane.store.tables import Artifact
 from tests.api.people import Caller, People
 
 COMPOSE = "services:\n  web:\n    image: shop:{{ version }}\n    environment: {PASSWORD: '{{ password }}'}\n"
@@ -73,6 +77,14 @@ def push(caller: Caller, project: str, content: bytes, **query: str) -> Any:
     )  # fmt: skip
 
 
+def grow_old(core: Core, digest: str) -> None:
+    """Make an archive two days old, which is more than the grace of a day."""
+    then = core.clock.now() - timedelta(days=2)
+    os.utime(core.artifacts.path(digest), (then.timestamp(), then.timestamp()))
+    with core.database.write() as session:
+        session.execute(update(Artifact).where(Artifact.digest == digest).values(pushed_at=then))
+
+
 def version(**changed: Any) -> dict[str, Any]:
     return {"version": "1", "template": COMPOSE, "variable_schema": SCHEMA, **changed}
 
@@ -113,9 +125,30 @@ def test_an_archive_that_a_version_names_stays(
     refused = admin.delete(f"/artifacts/{digest}")
     assert (refused.status_code, refused.get_json()["error_key"]) == (409, "artifact_in_use")
     assert admin.post("/artifacts/gc").get_json() == {"removed": 0, "bytes_freed": 0}
-    admin.delete(f"/services/{service}")
+    assert admin.delete(f"/services/{service}/versions/1").status_code == 204
+    assert admin.get(f"/services/{service}/versions/1").status_code == 404
     assert admin.delete(f"/artifacts/{digest}").status_code == 204
+    assert admin.post("/artifacts/gc").get_json() == {"removed": 0, "bytes_freed": 0}
+    grow_old(core, digest)
     assert admin.post("/artifacts/gc").get_json() == {"removed": 1, "bytes_freed": archive.stat().st_size}
+    assert list(core.artifacts.digests()) == []
+
+
+def test_an_archive_that_no_version_names_is_collected_when_it_is_old(
+    admin: Caller, core: Core, project: str, service: str, archive: Path
+) -> None:
+    digest = push(admin, project, archive.read_bytes()).get_json()["digest"]
+    assert admin.post("/artifacts/gc").get_json()["removed"] == 0
+    grow_old(core, digest)
+    push(admin, project, archive.read_bytes())
+    assert admin.post("/artifacts/gc").get_json()["removed"] == 0, "it was pushed again just now"
+    grow_old(core, digest)
+    images = [{"reference": "shop:1", "artifact": digest}]
+    admin.post(f"/services/{service}/versions", version(images=images))
+    assert admin.post("/artifacts/gc").get_json()["removed"] == 0, "a version names it"
+    admin.delete(f"/services/{service}/versions/1")
+    assert admin.post("/artifacts/gc").get_json()["removed"] == 1
+    assert admin.get(f"/artifacts/{digest}").status_code == 404
     assert list(core.artifacts.digests()) == []
 
 

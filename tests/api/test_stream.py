@@ -8,6 +8,7 @@ import random
 import socket
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -15,10 +16,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from controlplane.adapters import passwords
 from controlplane.domain.permission import system_actor
 from controlplane.services.core import Core
 from controlplane.store import events
-from controlplane.store.tables import Token
+from controlplane.store.tables import Token, User
 from tests.api.people import Caller, People
 from tests.api.releases import add_release, end_release
 from tests.api.server import served
@@ -195,3 +197,27 @@ def test_a_revoked_token_ends_its_stream(
         session.get_one(Token, admin.token_id).revoked_at = core.clock.now()
     rest = list(islice(frames, 10))
     assert len(rest) < 10
+
+
+@pytest.mark.parametrize("ending", ["another password", "disabled"])
+def test_a_stream_of_somebody_with_a_password_goes_on_until_it_is_no_longer_good(
+    core: Core, people: People, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    monkeypatch.setattr("controlplane.api.sse.HEARTBEAT_SECONDS", 0.1)
+    reader = people.add("reader", "admin")
+    with core.database.write() as session:
+        session.get_one(User, reader.id).password_hash = passwords.hash_password("open sesame")
+    basic = b64encode(b"reader:open sesame").decode()
+    answer = reader.send("GET", "/events/stream?after=0", headers={"Authorization": f"Basic {basic}"})
+    frames = iter(answer.response)
+    assert next(frames).startswith(b"retry")
+    assert [next(frames)[:7] for _ in range(8)] == [b": still"] * 8, "each but the first comes after a look"
+    write(core, 1)
+    assert b"release.step_succeeded" in next(frame for frame in frames if not frame.startswith(b":"))
+    with core.database.write() as session:
+        user = session.get_one(User, reader.id)
+        if ending == "disabled":
+            user.is_disabled = True
+        else:
+            user.password_hash = passwords.hash_password("close sesame")
+    assert len(list(islice(frames, 10))) < 10

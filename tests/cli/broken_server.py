@@ -18,6 +18,7 @@ class Script:
 
     answers: list[tuple[int, str, bytes] | None]
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
     url: str = ""
 
 
@@ -43,7 +44,7 @@ def answering(*answers: tuple[int, str, bytes] | None) -> Iterator[Script]:
     class Handler(BaseHTTPRequestHandler):
         def _next(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
-            self.rfile.read(length)
+            script.bodies.append(self.rfile.read(length))
             script.requests.append((self.command, self.path, dict(self.headers.items())))
             answer = script.answers.pop(0)
             if answer is None:
@@ -55,7 +56,7 @@ def answering(*answers: tuple[int, str, bytes] | None) -> Iterator[Script]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = do_PATCH = do_DELETE = _next
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _next
 
         def log_message(self, format: str, *args: Any) -> None:
             pass

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -72,16 +73,21 @@ class FolderArtifacts:
             if _DIGEST.fullmatch(f"sha256:{path.name}"):
                 yield f"sha256:{path.name}"
 
-    def delete(self, digest: str) -> int:
-        """Remove one archive and return the bytes freed; 0 when it was not there."""
+    def delete(self, digest: str, idle_seconds: float = 0) -> int:
+        """Remove one archive and return the bytes freed; 0 when it was not there, or was put less than
+        `idle_seconds` ago."""
         path = self._place(digest)
-        try:
-            size = path.stat().st_size if path else 0
-            if path:
-                path.unlink()
-        except FileNotFoundError:
+        if path is None:
             return 0
-        return size
+        with self._turn():
+            try:
+                found = path.stat()
+                if time.time() - found.st_mtime < idle_seconds:
+                    return 0
+                path.unlink()
+            except FileNotFoundError:
+                return 0
+        return found.st_size
 
     def remove_leftovers(self) -> int:
         """Remove what killed uploads left; those that still run hold a lock and are left alone."""
@@ -122,11 +128,14 @@ class FolderArtifacts:
         if place is None:
             raise ValueError(digest)
         place.parent.mkdir(mode=0o700, exist_ok=True)
-        try:
-            # A link, since it never replaces: of two uploads of one archive the second finds it there.
-            os.link(part, place)
-        except FileExistsError:
-            return False
+        with self._turn():
+            try:
+                # A link, since it never replaces: of two uploads of one archive the second finds it there.
+                os.link(part, place)
+            except FileExistsError:
+                # It was put now, whoever put it first: `delete` asks for that.
+                os.utime(place)
+                return False
         for folder in (place.parent, self._kept):
             _sync(folder)
         return True
@@ -142,6 +151,16 @@ class FolderArtifacts:
                 yield file
         finally:
             path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Let one process at a time keep or remove: what is kept is not removed on the word of a moment before."""
+        handle = os.open(self._kept, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
 
     def _place(self, digest: str) -> Path | None:
         found = _DIGEST.fullmatch(digest)

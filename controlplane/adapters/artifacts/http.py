@@ -59,9 +59,9 @@ class HttpArtifacts:
         """Yield the digest of each archive that is here."""
         return self._cache.digests()
 
-    def delete(self, digest: str) -> int:
-        """Remove one archive from this machine and return the bytes freed."""
-        return self._cache.delete(digest)
+    def delete(self, digest: str, idle_seconds: float = 0) -> int:
+        """Remove one archive from this machine and return the bytes freed; see `FolderArtifacts.delete`."""
+        return self._cache.delete(digest, idle_seconds)
 
     def close(self) -> None:
         """Give back the connections."""

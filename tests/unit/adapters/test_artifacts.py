@@ -294,6 +294,18 @@ def server(store: FolderArtifacts) -> Iterator[tuple[str, list[str]]]:
     service.server_close()
 
 
+def test_what_was_put_again_meanwhile_is_not_removed_on_the_word_of_before(store: FolderArtifacts) -> None:
+    data = tar_of(docker_files())
+    digest = store.put(io.BytesIO(data), None, LIMIT).digest
+    assert store.delete(digest, idle_seconds=60) == 0
+    os.utime(store.path(digest), (1, 1))
+    assert not store.put(io.BytesIO(data), None, LIMIT).is_new
+    assert store.delete(digest, idle_seconds=60) == 0
+    os.utime(store.path(digest), (1, 1))
+    assert store.delete(digest, idle_seconds=60) == len(data)
+    assert list(store.digests()) == []
+
+
 def test_a_worker_elsewhere_fetches_what_it_lacks_once(
     store: FolderArtifacts, server: tuple[str, list[str]], tmp_path: Path
 ) -> None:
