@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -15,7 +16,7 @@ from controlplane.domain.errors import ERRORS, Problem
 from controlplane.domain.permission import system_actor
 from controlplane.domain.release import State
 from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
-from controlplane.services import approvals, connection, jobs, release_spec, run_place, timeline
+from controlplane.services import approvals, connection, jobs, release_spec, retirement, run_place, timeline
 from controlplane.services.core import Core
 from controlplane.services.jobs import Lease
 from controlplane.services.run_place import RunPlace
@@ -49,6 +50,7 @@ class ApplyJob:
         self._is_ending = False
         self._has_paused = False
         self._has_changed = False
+        self._kept_until: datetime | None = None
         self._verb = "apply"
         self._cancelled: RunOutcome | None = None
 
@@ -101,7 +103,7 @@ class ApplyJob:
         steps = params.get("steps")
         turns = len(steps) if isinstance(steps, list) else 1
         waits = float(self._spec["health_timeout"]) * (len(self._hosts) + turns)
-        pauses = float(params.get("pause_seconds") or 0) * turns + float(params.get("keep_old_seconds") or 0)
+        pauses = float(params.get("pause_seconds") or 0) * turns
         return waits + pauses + MARGIN_SECONDS
 
     def _run(self, playbook: str, timeout: float) -> PlaybookRun:
@@ -154,6 +156,7 @@ class ApplyJob:
         if event.data is not None:
             self._has_paused = self._has_paused or event.data.get("paused") is True
             self._has_changed = self._has_changed or event.changed or event.data.get("changed") is True
+            self._kept_until = retirement.kept_until(event.data) or self._kept_until
 
     def end(self, outcome: RunOutcome) -> PlaybookRun | None:
         """Say how it ended. A cancelled or overlong run is followed by one that ends the remote work."""
@@ -200,8 +203,10 @@ class ApplyJob:
             job = jobs.fenced(session, self._lease)
             release = session.get_one(Release, self._lease.resource_id, with_for_update=True)
             guard.move_release(
-                session, release, State.APPLIED, verified_at=now, finished_at=now, diagnostics=missed
-            )
+                session, release, State.APPLIED, verified_at=now, finished_at=now, diagnostics=missed,
+                kept_until=self._kept_until,
+            )  # fmt: skip
+            retirement.forget_earlier(session, release)
             jobs.finish(job, now, "succeeded")
             status = "warning" if missed else "success"
             told = [

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 
 from controlplane import bootstrap
-from controlplane.services import approvals, expiry, network_entry_check, target_status
+from controlplane.services import approvals, expiry, network_entry_check, retirement, target_status
 from controlplane.services.core import Core
 
 log = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ STEPS: tuple[Callable[[Core], int], ...] = (
     expiry.expire_install_previews,
     expiry.end_abandoned,
     expiry.forget_answers,
+    retirement.queue_due,
     target_status.look_where_due,
     network_entry_check.look_where_due,
 )

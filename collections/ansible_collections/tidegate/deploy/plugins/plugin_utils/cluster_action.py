@@ -98,6 +98,8 @@ class ClusterAction(ActionBase):
         wanted = self._release()
         with self._session() as session:
             cluster = Cluster(session)
+            if state == "retired":
+                return self._retire(cluster, wanted)
             if state == "released" and not self._spec.get("rendered"):
                 self._require_fit(preview.preview(cluster, wanted, self._own_veil()))
             if self._task.check_mode:
@@ -107,6 +109,10 @@ class ClusterAction(ActionBase):
             if state == "released":
                 return self._told(_STRATEGIES[wanted.strategy](run))
             return self._told(canary_run.promote(run) if state == "promoted" else canary_run.abort(run))
+
+    def _retire(self, cluster: Cluster, wanted: Release) -> dict[str, Any]:
+        run = operation.begin_retirement(cluster, wanted, self._tell, self._steps)
+        return self._told({"changed": False} if self._task.check_mode else operation.retire(run))
 
     def _status(self) -> dict[str, Any]:
         projects = self._spec.get("projects") or [self._spec.get("project")]
@@ -167,7 +173,7 @@ class ClusterAction(ActionBase):
         progress.tell(self._task, self._host, who, redacted(how_far, self._hidden))
 
     def _told(self, found: Mapping[str, Any]) -> dict[str, Any]:
-        more = {name: found[name] for name in ("live", "paused", "ended") if name in found}
+        more = {name: found[name] for name in ("live", "paused", "kept_until", "ended") if name in found}
         result = redacted(
             step_record.done(self._host, bool(found["changed"]), self._steps, **more), self._hidden
         )

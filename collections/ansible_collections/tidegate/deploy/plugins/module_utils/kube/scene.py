@@ -94,6 +94,15 @@ def look(cluster: Cluster, release: Release) -> Scene:
     return scene
 
 
+def kept(cluster: Cluster, release: Release) -> Scene:
+    """Only what stays of an earlier colour: for who deletes it. Raises ReleaseError."""
+    asked(lambda: cluster.discover(["v1"]), "the API")
+    known = held(cluster, release.project, release.namespace)
+    asked(lambda: cluster.discover(one.api_version for one in [*known.objects, *known.kept]), "the API")
+    live = asked(lambda: cluster.live(known.kept, release.project), "objects")
+    return Scene(cluster, release, known, None, [], live=live, kept=[one for one in known.kept if live[one]])
+
+
 def held(cluster: Cluster, project: str, namespace: str) -> inventory.Inventory:
     """The project's inventory; raises ReleaseError."""
     one = Ref("v1", "ConfigMap", namespace, inventory.name(project))
