@@ -67,6 +67,7 @@ class ApplyJob:
             job = jobs.fenced(session, self._lease)
             release = session.get_one(Release, self._lease.resource_id, with_for_update=True)
             self._verb = str(job.params.get("verb") or release.action)
+            self._spec["taken_up"] = jobs.mark_begun(job)
             if not self._mark_begun(session, job, release):
                 return None
         if is_elsewhere:
@@ -81,6 +82,8 @@ class ApplyJob:
             told = timeline.release_event(release, "applying", "running", attempt=self._lease.attempt)
         elif release.state == State.APPLYING:
             told = timeline.release_event(release, "resumed", "running", attempt=self._lease.attempt)
+            if release.status == "paused":
+                guard.set_status(session, release, "running")
         else:
             jobs.finish(job, now, "cancelled")
             return False
@@ -121,6 +124,7 @@ class ApplyJob:
         """Write logs and steps of a batch in one transaction; note what failed."""
         told: list[tuple[str, str, dict[str, Any]]] = []
         is_verifying = False
+        is_decidable = None
         for event in batch:
             if not self._is_ending:
                 self._note(event)
@@ -134,6 +138,8 @@ class ApplyJob:
             if waiting is not None:
                 told.append(("step_progress", "running", waiting))
                 is_verifying = True
+            is_now = step.decidable(event.kind, event.data)
+            is_decidable = is_decidable if is_now is None else is_now
             for action, detail in step.finished(event.kind, event.host, event.data):
                 self._begun.discard((event.host, detail["step"]))
                 told.append((action, "failed" if action == "step_failed" else "success", detail))
@@ -144,6 +150,11 @@ class ApplyJob:
                 jobs.write_logs(session, self._lease, batch)
             release = session.get_one(Release, self._lease.resource_id)
             if is_verifying and release.status == "running":
+                guard.set_status(session, release, "verifying")
+            if is_decidable and release.status == "verifying":
+                guard.set_status(session, release, "paused")
+                told.append(("paused", "running", {"watched": True}))
+            elif is_decidable is False and release.status == "paused":
                 guard.set_status(session, release, "verifying")
             now = self._core.clock.now()
             rows = [
@@ -159,7 +170,12 @@ class ApplyJob:
             self._kept_until = retirement.kept_until(event.data) or self._kept_until
 
     def end(self, outcome: RunOutcome) -> PlaybookRun | None:
-        """Say how it ended. A cancelled or overlong run is followed by one that ends the remote work."""
+        """Say how it ended. A cancelled or overlong run is followed by one that ends the remote work.
+
+        One that was ended because somebody decided is followed by the decision, as another run of the same job.
+        """
+        if not self._is_ending and outcome.status == "canceled" and self._decide():
+            return None
         if not self._is_ending and outcome.status in ("canceled", "timeout"):
             self._is_ending = True
             self._cancelled = outcome
@@ -177,6 +193,19 @@ class ApplyJob:
         else:
             self._fail(self._diagnose(outcome))
         return None
+
+    def _decide(self) -> bool:
+        now = self._core.clock.now()
+        with self._core.database.write() as session:
+            job = jobs.fenced(session, self._lease)
+            verb = jobs.decision(job)
+            if verb is None:
+                return False
+            release = session.get_one(Release, self._lease.resource_id, with_for_update=True)
+            if release.status == "paused":
+                guard.set_status(session, release, "running")
+            jobs.resume(job, now, verb=verb)
+        return True
 
     def refuse(self, error_key: str, detail: str) -> None:
         """End the release as failed: it could not be run."""

@@ -105,7 +105,7 @@ class ClusterAction(ActionBase):
             if self._task.check_mode:
                 return self._told({"changed": False})
             compare: Callable[[Scene], None] = self._compare if state == "released" else lambda seen: None
-            run = operation.begin(cluster, wanted, compare, self._tell, self._steps)
+            run = operation.begin(cluster, wanted, compare, self._tell, self._steps, self._decidable)
             if state == "released":
                 return self._told(_STRATEGIES[wanted.strategy](run))
             return self._told(canary_run.promote(run) if state == "promoted" else canary_run.abort(run))
@@ -131,8 +131,19 @@ class ClusterAction(ActionBase):
     def _cancel(self) -> dict[str, Any]:
         """Nothing of ours is left running in a cluster when the run has ended; its controllers go on as they will."""
         release.whereabouts(self._spec)
+        is_changed = self._spec.get("strategy") == "canary" and self._take_back()
         self._steps.append(step_record.step("operation_ended", "unchanged", time.time()))
-        return self._told({"changed": False, "ended": True})
+        return self._told({"changed": is_changed, "ended": True})
+
+    def _take_back(self) -> bool:
+        """A canary that was interrupted while it stood beside what runs is no state to be left in."""
+        wanted = self._release()
+        with self._session() as session:
+            run = operation.begin(Cluster(session), wanted, lambda seen: None, self._tell, self._steps)
+            is_there = canary_run.can_go_back(run) and not self._task.check_mode
+            if is_there:
+                canary_run.abort(run)
+        return is_there
 
     def _release(self) -> Release:
         wanted = release.read(self._spec)
@@ -171,6 +182,10 @@ class ClusterAction(ActionBase):
 
     def _tell(self, who: str, how_far: str) -> None:
         progress.tell(self._task, self._host, who, redacted(how_far, self._hidden))
+
+    def _decidable(self, is_so: bool) -> None:
+        said = "may be promoted or taken back now" if is_so else "has had its time"
+        progress.tell(self._task, self._host, "canary", said, decidable=is_so)
 
     def _told(self, found: Mapping[str, Any]) -> dict[str, Any]:
         more = {name: found[name] for name in ("live", "paused", "kept_until", "ended") if name in found}

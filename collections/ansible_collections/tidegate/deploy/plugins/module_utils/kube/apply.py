@@ -44,11 +44,12 @@ def apply(seen: Scene, objects: list[dict[str, Any]], steps: list[dict[str, Any]
                 if isinstance(one, ReleaseError):
                     raise one
             _await_definitions(seen.cluster, done)
-    except ReleaseError as error:
+    except (ReleaseError, ApiError) as error:
+        failure = problem(error, "objects") if isinstance(error, ApiError) else error
         steps.append(
-            step_record.step("objects_applied", "failed", started, str(error), **_counts(done, titles))
+            step_record.step("objects_applied", "failed", started, str(failure), **_counts(done, titles))
         )
-        raise
+        raise failure from error
     is_same = all(one.action == "unchanged" for one in done)
     steps.append(
         step_record.step(

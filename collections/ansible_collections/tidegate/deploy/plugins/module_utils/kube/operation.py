@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,8 @@ class Run:
     hold: Hold
     tell: Tell
     steps: list[dict[str, Any]] = field(default_factory=list)
+    # Says that the run is at a point where people may decide how it goes on, or that it is past that.
+    decidable: Callable[[bool], None] = lambda is_so: None
 
     def apply(self, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Apply objects; what is to be waited for of them."""
@@ -40,6 +42,13 @@ class Run:
         return rollout.wait(
             self.cluster, self.release.project, things, self.release.health_timeout, self.tell, self.steps
         )
+
+    def prune(self, gone: Iterable[Ref]) -> None:
+        """Delete what is this project's of `gone`, if the run still has the project; raises ReleaseError."""
+        found = list(gone)
+        if found:
+            self.hold.go_on()
+            apply.prune(self.seen, found, self.steps)
 
     def union(self, *more: Ref) -> list[Ref]:
         """All that this project has, or is about to have, in the cluster."""
@@ -63,6 +72,7 @@ def begin(
     compare: Callable[[Scene], None],
     tell: Tell,
     steps: list[dict[str, Any]],
+    decidable: Callable[[bool], None] = lambda is_so: None,
 ) -> Run:
     """Look, compare with the preview, and be ready to change something; raises ReleaseError, nothing touched."""
     seen = scene.look(cluster, release)
@@ -71,7 +81,7 @@ def begin(
     if seen.held.release_id != release.release_id:
         compare(seen)
     hold = Hold(cluster, release.project, release.namespace, seen.held, release.fencing_token)
-    return Run(cluster, release, seen, hold, tell, steps)
+    return Run(cluster, release, seen, hold, tell, steps, decidable)
 
 
 def begin_retirement(cluster: Cluster, release: Release, tell: Tell, steps: list[dict[str, Any]]) -> Run:
@@ -107,7 +117,7 @@ def roll(run: Run) -> dict[str, Any]:
     """The rolling strategy: the workloads' own."""
     take(run, objects=run.union(), paused=None)
     run.wait(run.apply(run.seen.objects))
-    apply.prune(run.seen, run.seen.gone, run.steps)
+    run.prune(run.seen.gone)
     run.finish()
     return outcome(run)
 
@@ -132,7 +142,7 @@ def switch(run: Run) -> dict[str, Any]:
     run.steps.append(
         step_record.step("switch", word, started, service=front, selector=done.thing["spec"]["selector"])
     )
-    apply.prune(run.seen, run.seen.gone, run.steps)
+    run.prune(run.seen.gone)
     _leave(run, before if word == "unchanged" else None)
     return outcome(run)
 
@@ -146,7 +156,7 @@ def _leave(run: Run, before: float | None) -> None:
     if seconds is not None and kept:
         until = time.time() + seconds if before is None else before
         if until <= time.time():
-            apply.prune(run.seen, kept, run.steps)
+            run.prune(kept)
             kept, until = [], None
     run.finish(kept, until)
 
@@ -161,7 +171,7 @@ def retire(run: Run) -> dict[str, Any]:
     _require_without_traffic(run)
     run.hold.begin()
     if _is_over(run):
-        apply.prune(run.seen, run.hold.held.kept, run.steps)
+        run.prune(run.hold.held.kept)
         run.hold.go_on(kept=[], kept_until=None)
     return outcome(run)
 

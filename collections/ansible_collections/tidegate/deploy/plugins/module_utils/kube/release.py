@@ -18,7 +18,10 @@ HEALTH_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Release:
-    """`hidden` are, by index of the object, the paths of values that a secret variable is part of."""
+    """`hidden` are, by index of the object, the paths of values that a secret variable is part of.
+
+    `is_taken_up` says that a run before this one began the same work, and was lost.
+    """
 
     project: str
     release_id: str
@@ -30,6 +33,7 @@ class Release:
     prune_kinds: list[str]
     cluster_scoped: bool
     fencing_token: int | None
+    is_taken_up: bool
     health_timeout: float
 
     @property
@@ -55,6 +59,7 @@ def read(spec: Mapping[str, Any]) -> Release:
         prune_kinds=prune_kinds,
         cluster_scoped=spec.get("cluster_scoped") is True,
         fencing_token=spec.get("fencing_token"),
+        is_taken_up=spec.get("taken_up") is True,
         health_timeout=HEALTH_SECONDS if timeout is None else float(timeout),
     )
 
