@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -231,3 +233,145 @@ def test_a_canary_that_gets_everything_is_not_taken_back_but_goes_on(shop: Clust
     assert shop.names() == ["web"]
     assert shop.held().paused is None
     assert shop.get("configmap", "added")
+
+
+def blocking(preview: dict[str, Any]) -> list[str]:
+    return [one["message"] for one in preview["checks"] if one["level"] == "blocking"]
+
+
+def test_what_another_service_has_is_told_with_its_owner_and_never_taken(shop: ClusterRuns) -> None:
+    shop.release(shop.spec("rel_1", CONFIG), 1)
+    spec = {**shop.spec("rel_2", CONFIG, variables={"greeting": "mine"}), "project": "other-test"}
+    assert blocking(shop.preview(spec)) == [
+        "ConfigMap/settings belongs to shop-test, which Tidegate releases here too"
+    ]
+    with pytest.raises(ReleaseError, match="belongs to shop-test") as refused:
+        shop.release({**spec, "strategy_params": {"force_conflicts": True}}, 2)
+    assert refused.value.error_key == "conflict"
+    assert shop.get("configmap", "settings")["data"] == {"greeting": "hello"}
+
+
+def take_over(shop: ClusterRuns, manager: str, data: dict[str, str]) -> None:
+    thing = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": data}
+    words = ["apply", "--server-side", "--force-conflicts", f"--field-manager={manager}", "-f", "-"]
+    shop.kubectl(*words, input=json.dumps(thing))
+
+
+def test_only_conflicts_that_the_preview_showed_are_forced(shop: ClusterRuns) -> None:
+    two = CONFIG.replace("\ndata: {", '\ndata: {motto: "{{ greeting }}", ')
+    shop.release(shop.spec("rel_1", two), 1)
+    take_over(shop, "gitops", {"greeting": "theirs"})
+    forced = {"variables": {"greeting": "ours"}, "strategy_params": {"force_conflicts": True}}
+    spec = shop.spec("rel_2", two, **forced)
+    shown = shop.preview(spec)["conflicts"]
+    assert shown == ["ConfigMap/settings data.greeting (gitops)"]
+    # Somebody becomes an owner of a field without changing it: nothing else tells of that.
+    take_over(shop, "late", {"motto": "hello"})
+    with pytest.raises(ReleaseError, match=r"data.motto \(late\), which the preview did not show") as refused:
+        shop.release({**spec, "conflicts": shown}, 2)
+    assert refused.value.error_key == "field_conflict"
+    assert shop.get("configmap", "settings")["data"]["greeting"] == "theirs"
+    shop.release({**spec, "conflicts": shop.preview(spec)["conflicts"]}, 3)
+    assert shop.get("configmap", "settings")["data"] == {"greeting": "ours", "motto": "ours"}
+
+
+def test_a_release_that_brings_its_namespace_is_checked_all_the_same(shop: ClusterRuns) -> None:
+    own = f"{shop.namespace}-own"
+    document = f"\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {own}}}\n"
+    old = "\napiVersion: policy/v1beta1\nkind: PodDisruptionBudget\nmetadata: {name: a}\nspec: {}\n"
+    pulling = DEPLOYMENT.replace(
+        "terminationGrace", "imagePullSecrets: [{name: pull}]\n      terminationGrace"
+    )
+    spec = shop.spec("rel_1", document, old, pulling, namespace=own, cluster_scoped=True)
+    found = shop.preview(spec)["checks"]
+    codes = sorted(one["code"] for one in found if one["level"] == "blocking")
+    assert codes == ["api_version_gone", "pull_secret_missing"]
+    secret = "\napiVersion: v1\nkind: Secret\nmetadata: {name: pull}\n"
+    spec = shop.spec("rel_1", document, secret, pulling, namespace=own, cluster_scoped=True)
+    assert blocking(shop.preview(spec)) == []
+
+
+def test_a_kind_in_a_version_that_its_own_definition_does_not_serve_is_told(shop: ClusterRuns) -> None:
+    definition = f"""
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {{name: tides.{shop.namespace}.example.org}}
+spec:
+  group: {shop.namespace}.example.org
+  scope: Namespaced
+  names: {{plural: tides, singular: tide, kind: Tide}}
+  versions:
+  - {{name: v1, served: true, storage: true, schema: {{openAPIV3Schema: {{type: object}}}}}}
+"""
+    custom = f"\napiVersion: {shop.namespace}.example.org/%s\nkind: Tide\nmetadata: {{name: high}}\n"
+    fine = shop.spec("rel_1", definition, custom % "v1", cluster_scoped=True)
+    assert blocking(shop.preview(fine)) == []
+    (said,) = blocking(shop.preview(shop.spec("rel_1", definition, custom % "v2", cluster_scoped=True)))
+    assert "has no Tide in" in said
+
+
+def test_drift_of_a_colour_is_told_of_the_colour_that_is_there(shop: ClusterRuns) -> None:
+    shop.release(shop.spec("rel_1", CONFIG, DEPLOYMENT, SERVICE, **BLUE_GREEN), 1)
+    spec = shop.spec("rel_2", CONFIG, DEPLOYMENT, SERVICE, variables={"image": "shop:2"}, **BLUE_GREEN)
+    shop.release(spec, 2)
+    shop.kubectl("set", "image", "deployment/web-green", "web=shop:3")
+    rows = {row["name"]: row for row in shop.preview(spec)["services"] if row["action"] != "none"}
+    assert list(rows) == ["Deployment/web-green"]
+    assert {"before": "shop:3", "after": "shop:2"}.items() <= rows["Deployment/web-green"]["changes"][
+        0
+    ].items()
+    # Another release of the same still takes the other colour: what was changed by hand keeps the traffic till then.
+    other = {row["name"]: row["action"] for row in shop.preview({**spec, "release_id": "rel_3"})["services"]}
+    assert other["Deployment/web-blue"] == "change"
+
+
+FAILING = """
+apiVersion: batch/v1
+kind: Job
+metadata: {name: migrate}
+spec:
+  activeDeadlineSeconds: 1
+  template: {spec: {restartPolicy: Never, containers: [{name: migrate, image: "shop:1"}]}}
+"""
+
+
+def test_a_job_that_failed_in_an_earlier_release_runs_again_in_the_next(shop: ClusterRuns) -> None:
+    with pytest.raises(ReleaseError) as failed:
+        shop.release(shop.spec("rel_1", FAILING), 1)
+    assert failed.value.error_key == "rollout_failed"
+    uid = shop.get("job", "migrate")["metadata"]["uid"]
+    # Taken up again, it is the same failure.
+    with pytest.raises(ReleaseError):
+        shop.release(shop.spec("rel_1", FAILING), 2)
+    assert shop.get("job", "migrate")["metadata"]["uid"] == uid
+    preview = shop.preview(shop.spec("rel_2", FAILING))
+    assert [one["code"] for one in preview["checks"] if one["level"] == "warning"].count("job_replaced") == 1
+    assert [row["action"] for row in preview["services"]] == ["change"]
+    with pytest.raises(ReleaseError):
+        shop.release(shop.spec("rel_2", FAILING), 3)
+    assert shop.get("job", "migrate")["metadata"]["uid"] != uid
+
+
+SET = """
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: store}
+spec:
+  replicas: 3
+  podManagementPolicy: Parallel
+  serviceName: store
+  selector: {matchLabels: {app: store}}
+  template:
+    metadata: {labels: {app: store}}
+    spec: {containers: [{name: store, image: "shop:1"}]}
+"""
+
+
+def test_a_quota_that_lets_only_some_of_the_pods_in_is_told_at_once(shop: ClusterRuns) -> None:
+    shop.kubectl("create", "quota", "small", "--hard=pods=1")
+    began = time.monotonic()
+    with pytest.raises(ReleaseError, match="exceeded quota") as failed:
+        shop.release(shop.spec("rel_1", SET, health_timeout=90), 1)
+    assert failed.value.error_key == "rollout_failed"
+    assert time.monotonic() - began < 30
+    assert shop.names("pods")

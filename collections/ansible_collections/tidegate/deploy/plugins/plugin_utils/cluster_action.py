@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,9 @@ class ClusterAction(ActionBase):
             if state == "retired":
                 return self._retire(cluster, wanted)
             if state == "released" and not self._spec.get("rendered"):
-                self._require_fit(preview.preview(cluster, wanted, self._own_veil()))
+                shown = preview.preview(cluster, wanted, self._own_veil())
+                self._require_fit(shown)
+                wanted = replace(wanted, shown_conflicts=frozenset(shown["conflicts"]))
             if self._task.check_mode:
                 return self._told({"changed": False})
             compare: Callable[[Scene], None] = self._compare if state == "released" else lambda seen: None

@@ -77,7 +77,7 @@ def look(cluster: Cluster, release: Release) -> Scene:
     elif release.strategy == "canary":
         canary.require_fit(scene.objects, release.params["workload"])
     elif release.strategy == "blue_green":
-        scene.objects, scene.kept = blue_green.shaped(cluster, release, scene.objects)
+        scene.objects, scene.kept = blue_green.shaped(cluster, release, scene.held, scene.objects)
     known = [*scene.held.objects, *scene.held.kept]
     gone, left = inventory.gone(known, [*scene.refs, *scene.kept], release.prune_kinds)
     if not release.cluster_scoped:
