@@ -85,6 +85,7 @@ class ReleaseSchema(schema.AnswerSchema):
     restores = schema.text("The release that this one applies again.", nullable=True)
     rolled_back_by = schema.text("The release that undid this one.", nullable=True)
     cancel_requested_at = schema.time(nullable=True)
+    kept_until = schema.time("When the colour that had the traffic before is deleted.", nullable=True)
     version = fields.Integer(required=True)
 
 

@@ -51,7 +51,7 @@ def in_cluster(params: Mapping[str, Any], health_timeout: float) -> float:
     """
     steps = params.get("steps")
     turns = len(steps) if isinstance(steps, list) else 1
-    pauses = float(params.get("pause_seconds") or 0) * turns + float(params.get("keep_old_seconds") or 0)
+    pauses = float(params.get("pause_seconds") or 0) * turns
     return health_timeout * (1 + turns) + pauses + MARGIN_SECONDS
 
 

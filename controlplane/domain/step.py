@@ -39,6 +39,14 @@ def progress(kind: str, host: str | None, data: Mapping[str, Any] | None) -> dic
     return {"host": host, "step": WAITING, **told}
 
 
+def decidable(kind: str, data: Mapping[str, Any] | None) -> bool | None:
+    """Return whether people may decide now how a run goes on; None when the event says nothing of it."""
+    if kind != "runner_item_on_ok" or data is None or data.get("schema") != PROGRESS:
+        return None
+    found = data.get("decidable")
+    return found if isinstance(found, bool) else None
+
+
 def finished(
     kind: str, host: str | None, data: Mapping[str, Any] | None
 ) -> Iterator[tuple[str, dict[str, Any]]]:

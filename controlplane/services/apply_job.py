@@ -20,6 +20,7 @@ from controlplane.services import (
     connection,
     jobs,
     release_spec,
+    retirement,
     run_place,
     target_status,
     timeline,
@@ -56,6 +57,7 @@ class ApplyJob:
         self._is_ending = False
         self._has_paused = False
         self._has_changed = False
+        self._kept_until: datetime | None = None
         self._verb = "apply"
         self._cancelled: RunOutcome | None = None
 
@@ -72,6 +74,7 @@ class ApplyJob:
             job = jobs.fenced(session, self._lease)
             release = session.get_one(Release, self._lease.resource_id)
             self._verb = str(job.params.get("verb") or release.action)
+            self._spec["taken_up"] = jobs.mark_begun(job)
             if not self._mark_begun(session, job, release):
                 return None
         if is_elsewhere:
@@ -86,6 +89,8 @@ class ApplyJob:
             told = timeline.release_event(release, "applying", "running", attempt=self._lease.attempt)
         elif release.state == State.APPLYING:
             told = timeline.release_event(release, "resumed", "running", attempt=self._lease.attempt)
+            if release.status == "paused":
+                guard.set_status(session, release, "running")
         else:
             jobs.finish(job, now, "cancelled")
             return False
@@ -130,6 +135,7 @@ class ApplyJob:
         """Write logs and steps of a batch in one transaction; note what failed."""
         told: list[tuple[str, str, dict[str, Any]]] = []
         is_verifying = False
+        is_decidable = None
         for event in batch:
             if not self._is_ending:
                 self._note(event)
@@ -143,6 +149,8 @@ class ApplyJob:
             if waiting is not None:
                 told.append(("step_progress", "running", waiting))
                 is_verifying = True
+            is_now = step.decidable(event.kind, event.data)
+            is_decidable = is_decidable if is_now is None else is_now
             for action, detail in step.finished(event.kind, event.host, event.data):
                 self._begun.discard((event.host, detail["step"]))
                 told.append((action, "failed" if action == "step_failed" else "success", detail))
@@ -153,6 +161,11 @@ class ApplyJob:
                 jobs.write_logs(session, self._lease, batch)
             release = session.get_one(Release, self._lease.resource_id)
             if is_verifying and release.status == "running":
+                guard.set_status(session, release, "verifying")
+            if is_decidable and release.status == "verifying":
+                guard.set_status(session, release, "paused")
+                told.append(("paused", "running", {"watched": True}))
+            elif is_decidable is False and release.status == "paused":
                 guard.set_status(session, release, "verifying")
             now = self._core.clock.now()
             rows = [
@@ -165,9 +178,15 @@ class ApplyJob:
         if event.data is not None:
             self._has_paused = self._has_paused or event.data.get("paused") is True
             self._has_changed = self._has_changed or event.changed or event.data.get("changed") is True
+            self._kept_until = retirement.kept_until(event.data) or self._kept_until
 
     def end(self, outcome: RunOutcome) -> PlaybookRun | None:
-        """Say how it ended. A cancelled or overlong run is followed by one that ends the remote work."""
+        """Say how it ended. A cancelled or overlong run is followed by one that ends the remote work.
+
+        One that was ended because somebody decided is followed by the decision, as another run of the same job.
+        """
+        if not self._is_ending and outcome.status == "canceled" and self._decide():
+            return None
         if not self._is_ending and outcome.status in ("canceled", "timeout"):
             self._is_ending = True
             self._cancelled = outcome
@@ -185,6 +204,19 @@ class ApplyJob:
         else:
             self._fail(self._diagnose(outcome))
         return None
+
+    def _decide(self) -> bool:
+        now = self._core.clock.now()
+        with self._core.database.write() as session:
+            job = jobs.fenced(session, self._lease)
+            verb = jobs.decision(job)
+            if verb is None:
+                return False
+            release = session.get_one(Release, self._lease.resource_id)
+            if release.status == "paused":
+                guard.set_status(session, release, "running")
+            jobs.resume(job, now, job.request_id, verb=verb)
+        return True
 
     def refuse(self, error_key: str, detail: str) -> None:
         """End the release as failed: it could not be run."""
@@ -224,8 +256,10 @@ class ApplyJob:
             job = jobs.fenced(session, self._lease)
             release = session.get_one(Release, self._lease.resource_id)
             guard.move_release(
-                session, release, State.APPLIED, verified_at=now, finished_at=now, diagnostics=missed
-            )
+                session, release, State.APPLIED, verified_at=now, finished_at=now, diagnostics=missed,
+                kept_until=self._kept_until,
+            )  # fmt: skip
+            retirement.forget_earlier(session, release)
             jobs.finish(job, now, "succeeded")
             status = "warning" if missed else "success"
             told = [
@@ -300,8 +334,9 @@ class ApplyJob:
             release = session.get_one(Release, self._lease.resource_id)
             if job.cancel_requested_at is not None:
                 # The word came when the run was over already: nothing is left to end, so it is taken back.
+                verb = jobs.decision(job) or "abort"
                 job.cancel_requested_at = None
-                jobs.resume(job, now, job.request_id, verb="abort")
+                jobs.resume(job, now, job.request_id, verb=verb)
                 return
             guard.set_status(session, release, "paused")
             jobs.pause(job)

@@ -14,11 +14,13 @@ from controlplane.services.network_entry_check import NetworkEntryCheckJob
 from controlplane.services.network_entry_job import NetworkEntryJob
 from controlplane.services.network_entry_preview_job import NetworkEntryPreviewJob
 from controlplane.services.preview_job import PreviewJob
+from controlplane.services.retirement import RetirementJob
 from controlplane.services.target_status import TargetStatusJob
 
 KINDS: Mapping[str, type[JobKind]] = {
     "preview": PreviewJob,
     "apply": ApplyJob,
+    "retirement": RetirementJob,
     "target_status": TargetStatusJob,
     "install_preview": InstallPreviewJob,
     "install": InstallJob,

@@ -281,10 +281,33 @@ def pause(job: Job) -> None:
 def resume(job: Job, now: datetime, request_id: str | None, **params: Any) -> None:
     """Queue a parked job again at the word of a request, with its attempts counted anew."""
     job.request_id = request_id
-    job.params = {**job.params, **params}
+    job.params = {**job.params, "begun": False, **params}
     job.state = "queued"
     job.attempt = 0
     job.due_at = now
+
+
+def mark_begun(job: Job) -> bool:
+    """Note that the job's work begins; say whether a run before began the same, and was lost or given back."""
+    is_taken_up = job.params.get("begun") is True
+    job.params = {**job.params, "begun": True}
+    return is_taken_up
+
+
+def decide(job: Job, now: datetime, request_id: str | None, verb: str) -> None:
+    """End the run of a job at work, which then goes on with `verb` under another lease."""
+    job.request_id = request_id
+    job.params = {**job.params, "decision": verb}
+    job.cancel_requested_at = now
+
+
+def decision(job: Job) -> str | None:
+    """Take the decision out of a job whose run was ended by it; None when it was ended to be cancelled."""
+    found = job.params.get("decision")
+    if found is not None:
+        job.params = {name: value for name, value in job.params.items() if name != "decision"}
+        job.cancel_requested_at = None
+    return found
 
 
 def release_to_others(core: Core, lease: Lease) -> None:

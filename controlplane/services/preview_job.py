@@ -202,6 +202,7 @@ def _payload(found: Mapping[str, Any]) -> dict[str, Any]:
         "fingerprint_parts": {
             name: document.get("fingerprint_parts", {}) for name, document in sorted(found.items())
         },
+        "conflicts": sorted({one for document in found.values() for one in document.get("conflicts", [])}),
     }
 
 

@@ -58,6 +58,7 @@ def apply_spec(core: Core, session: Session, release: Release, fencing_token: in
         **_stored(core, session, release, payload),
         "fingerprints": payload["fingerprints"],
         "fingerprint_parts": payload["fingerprint_parts"],
+        "conflicts": payload.get("conflicts", []),
         "compare_fingerprint": True,
         "fencing_token": fencing_token,
     }

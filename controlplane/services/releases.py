@@ -229,6 +229,7 @@ def cancel(core: Core, actor: Actor, release_id: str) -> dict[str, Any]:
                 if job.state == "paused":
                     jobs.resume(job, now, actor.request_id, verb="abort")
                 elif job.params.get("verb") != "abort":
+                    jobs.decision(job)
                     job.cancel_requested_at = now
         else:
             guard.move_release(session, release, State.CANCELLED, finished_at=now)
@@ -258,14 +259,18 @@ def _continue(core: Core, actor: Actor, release_id: str, verb: str, told: str) -
     with core.database.write() as session:
         release = locking.release(session, release.id)
         job = _live_job(session, release.id)
-        if release.status != "paused" or job is None or job.state != "paused":
+        # A canary that is watched for a while is paused too, and its job is at work.
+        if release.status != "paused" or job is None or job.state == "queued":
             raise Problem(
                 "release_state_invalid",
                 f"only a paused release can be {told}, this one is {release.status}",
                 extra={"states": {"from": release.status, "to": told}},
             )
         guard.set_status(session, release, "running")
-        jobs.resume(job, now, actor.request_id, verb=verb)
+        if job.state == "paused":
+            jobs.resume(job, now, actor.request_id, verb=verb)
+        else:
+            jobs.decide(job, now, actor.request_id, verb)
         events.append(session, actor, now, [timeline.release_event(release, told, "running")])
     core.queue.wake(job.id)
     return views.release(release)

@@ -60,6 +60,7 @@ def release(row: Release) -> dict[str, Any]:
         "restores": row.restores,
         "rolled_back_by": row.rolled_back_by,
         "cancel_requested_at": moment(row.cancel_requested_at),
+        "kept_until": moment(row.kept_until),
         "version": row.version,
     }
 

@@ -365,7 +365,8 @@ class Release(Base):
     """A release from its preview to its end. `state` moves only through `store.guard`.
 
     `preview` is the document that was shown; `preview_digest` its SHA-256. `payload_cipher` is what the
-    worker applies: rendered files with their secrets, resolved images.
+    worker applies: rendered files with their secrets, resolved images. `kept_until` is when what had the traffic
+    before is to be deleted.
     """
 
     __tablename__ = "releases"
@@ -415,6 +416,7 @@ class Release(Base):
     payload_cipher: Mapped[bytes | None] = mapped_column(LargeBinary)
     diagnostics: Mapped[dict[str, Any] | None]
     cancel_requested_at: Mapped[datetime | None]
+    kept_until: Mapped[datetime | None] = mapped_column(index=True)
 
 
 class Ticket(Base):

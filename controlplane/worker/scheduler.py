@@ -11,7 +11,14 @@ import threading
 from collections.abc import Callable
 
 from controlplane import bootstrap
-from controlplane.services import approvals, expiry, network_entry_check, post_tasks, target_status
+from controlplane.services import (
+    approvals,
+    expiry,
+    network_entry_check,
+    post_tasks,
+    retirement,
+    target_status,
+)
 from controlplane.services.core import Core
 
 log = logging.getLogger(__name__)
@@ -24,6 +31,7 @@ STEPS: tuple[Callable[[Core], int], ...] = (
     expiry.expire_install_previews,
     expiry.end_abandoned,
     expiry.forget_answers,
+    retirement.queue_due,
     target_status.look_where_due,
     network_entry_check.look_where_due,
     post_tasks.apply_previewed,

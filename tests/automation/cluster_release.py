@@ -129,6 +129,7 @@ class ClusterReleases:
             "resolved_images": {one["service"]: one for one in found["images"]},
             "fingerprints": {CLUSTER: found["fingerprint"]},
             "fingerprint_parts": {CLUSTER: found["fingerprint_parts"]},
+            "conflicts": found["conflicts"],
             "compare_fingerprint": True,
             "fencing_token": token,
         }

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -378,3 +379,57 @@ def test_values_that_look_like_templates_are_never_evaluated(
     shop.release(shop.spec("rel_1", CONFIG, variables={"greeting": evil}), 1)
     assert get("configmap", "settings")["data"]["greeting"] == evil
     assert not (tmp_path / "pwned").exists()
+
+
+COLOURS = {"service": "web", "workload": "web"}
+
+
+def both(shop: ClusterReleases, release_id: str, greeting: str, **params: Any) -> dict[str, Any]:
+    """Blue/green; no node runs the pods here, so there are none."""
+    labelled = DEPLOYMENT.replace("labels: {app: web}", 'labels: {app: web, said: "{{ greeting }}"}')
+    asked = {"strategy": "blue_green", "strategy_params": {**COLOURS, **params}}
+    return shop.spec(release_id, CONFIG, labelled, SERVICE, variables={"greeting": greeting}, **asked)
+
+
+def colour_of(get: Callable[..., Any]) -> str:
+    return str(get("service", "web")["spec"]["selector"]["dev.tidegate.colour"])
+
+
+def deployments(get: Callable[..., Any]) -> list[str]:
+    return sorted(one["metadata"]["name"] for one in get("deployments")["items"])
+
+
+def test_blue_green_ends_at_its_switch_and_what_it_keeps_is_switched_back_to_or_retired(
+    shop: ClusterReleases, get: Callable[..., Any], kube_api: KubeApi
+) -> None:
+    shop.release(both(shop, "rel_1", "one"), 1)
+    began = time.time()
+    done = shop.release(both(shop, "rel_2", "two", keep_old_seconds=3600), 2)
+    assert time.time() - began < 120
+    assert 3500 < done["kept_until"] - began < 3800
+    assert deployments(get) == ["web-blue", "web-green"]
+    retiring = both(shop, "rel_2", "two", keep_old_seconds=3600)
+    # Its time is not over.
+    assert shop.run("retire", {**retiring, "fencing_token": 3}), shop.said
+    assert shop.result("apply")["changed"] is False
+    assert deployments(get) == ["web-blue", "web-green"]
+    blue = get("deployment", "web-blue")["metadata"]["uid"]
+    shop.release(both(shop, "rel_3", "one", keep_old_seconds=1), 4)
+    assert colour_of(get) == "blue"
+    assert shop.steps() == {"objects_applied": "succeeded", "rollout": "unchanged", "switch": "succeeded"}
+    assert get("deployment", "web-blue")["metadata"]["uid"] == blue
+    # The release before does not judge what this one keeps; nor is what has the traffic deleted.
+    assert shop.run("retire", {**retiring, "fencing_token": 5}), shop.said
+    assert deployments(get) == ["web-blue", "web-green"]
+    last = both(shop, "rel_3", "one", keep_old_seconds=1)
+    green = '{"spec":{"selector":{"dev.tidegate.colour":"green"}}}'
+    kube_api.kubectl(["patch", "service/web", "-n", shop.namespace, "-p", green])
+    assert not shop.run("retire", {**last, "fencing_token": 6})
+    assert shop.result("apply")["error_key"] == "conflict"
+    assert deployments(get) == ["web-blue", "web-green"]
+    kube_api.kubectl(["patch", "service/web", "-n", shop.namespace, "-p", green.replace("green", "blue")])
+    assert shop.run("retire", {**last, "fencing_token": 7}), shop.said
+    assert shop.steps() == {"pruned": "succeeded"}
+    assert deployments(get) == ["web-blue"]
+    assert shop.run("status", last), shop.said
+    assert (shop.result("status")["kept"], shop.result("status")["kept_until"]) == ([], None)

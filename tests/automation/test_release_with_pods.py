@@ -214,7 +214,7 @@ def test_blue_green_stands_beside_switches_and_goes_back_at_once(
     assert "shop 2" in answer(kube_cluster, get)
     assert set(pods) & set(names(get, "pods"))
     shop.release(web(shop, "rel_7", "1", strategy="blue_green",
-                     strategy_params={"service": "web", "workload": "web", "keep_old_seconds": 1}), 8)  # fmt: skip
+                     strategy_params={"service": "web", "workload": "web", "keep_old_seconds": 0}), 8)  # fmt: skip
     assert names(get) == ["web-blue"]
     # And back to one Deployment, which takes over before the colour goes.
     shop.release(web(shop, "rel_8", "2"), 9)

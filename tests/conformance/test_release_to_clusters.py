@@ -346,6 +346,47 @@ def test_a_canary_waits_and_is_promoted_or_taken_back_by_the_api(shop: Shop, sit
         assert found == image
 
 
+@pytest.mark.parametrize(
+    ("verb", "end", "image"),
+    [("promote", "applied", "shop:2"), ("abort", "failed", "shop:1"), ("cancel", "failed", "shop:1")],
+)
+def test_a_canary_that_is_watched_is_promoted_or_taken_back_before_its_time(
+    shop: Shop, site: Site, verb: str, end: str, image: str
+) -> None:
+    shop.add("1", DEPLOYMENT, FRONT)
+    shop.release("1")
+    params = {"workload": shop.name, "steps": [50], "pause_seconds": 600}
+    preview = shop.preview("1", {"tag": "2"}, strategy="canary", strategy_params=params)
+    shop.service.start(preview)
+    shop.service.when(preview["release_id"], lambda release: release["status"] == "paused")
+    assert shop.get("deployment", f"{shop.name}-canary") is not None
+    site.admin.post(f"/deploy/releases/{preview['release_id']}/{verb}")
+    ended = shop.service.ended(preview["release_id"])
+    assert ended["lifecycle_state"] == end, ended["diagnostics_json"]
+    assert shop.get("deployment", f"{shop.name}-canary") is None
+    found = shop.get("deployment", shop.name)["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert found == image
+
+
+def test_blue_green_keeps_what_had_the_traffic_for_its_grace_and_then_deletes_it(
+    shop: Shop, site: Site
+) -> None:
+    shop.add("1", DEPLOYMENT, FRONT)
+    params = {"service": shop.name, "workload": shop.name, "keep_old_seconds": 15}
+    asked = {"strategy": "blue_green", "strategy_params": params}
+    shop.release("1", **asked)
+    green = shop.release("1", {"tag": "2"}, **asked)
+    assert green["kept_until"]
+    assert shop.service.rollback(green)["lifecycle_state"] == "applied"
+    assert _served_by(shop) == {"shop:1"}
+    assert shop.get("deployment", f"{shop.name}-green") is not None
+    until = time.monotonic() + 90
+    while shop.get("deployment", f"{shop.name}-green") is not None:
+        assert time.monotonic() < until
+        time.sleep(0.5)
+    assert _served_by(shop) == {"shop:1"}
+
+
 def test_blue_green_switches_and_switches_back_at_once(shop: Shop) -> None:
     shop.add("1", DEPLOYMENT, FRONT)
     asked = {"strategy": "blue_green", "strategy_params": {"service": shop.name, "workload": shop.name}}

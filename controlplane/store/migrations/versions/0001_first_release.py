@@ -563,6 +563,7 @@ def upgrade() -> None:
         sa.Column("payload_cipher", sa.LargeBinary(), nullable=True),
         sa.Column("diagnostics", sa.JSON(), nullable=True),
         sa.Column("cancel_requested_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("kept_until", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], name=op.f("fk_releases_project_id")),
         sa.ForeignKeyConstraint(["service_id"], ["services.id"], name=op.f("fk_releases_service_id")),
         sa.ForeignKeyConstraint(["target_id"], ["targets.id"], name=op.f("fk_releases_target_id")),
@@ -571,6 +572,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_releases_created_by"), "releases", ["created_by"], unique=False)
     op.create_index(op.f("ix_releases_environment_id"), "releases", ["environment_id"], unique=False)
+    op.create_index(op.f("ix_releases_kept_until"), "releases", ["kept_until"], unique=False)
     op.create_index(
         "ix_releases_project_created", "releases", ["project_id", "created_at", "id"], unique=False
     )

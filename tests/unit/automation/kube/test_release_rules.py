@@ -121,7 +121,7 @@ def test_what_is_gone_is_pruned_but_never_what_cannot_be_made_again() -> None:
 
 def test_the_inventory_is_read_as_it_was_written_and_is_nobody_elses() -> None:
     one = inventory.Inventory(
-        "rel_1", 7, [ref("ConfigMap")], [], {"step": 1}, {"Deployment/web": ["spec.x"]}, "12"
+        "rel_1", 7, [ref("ConfigMap")], [], 5.5, {"step": 1}, {"Deployment/web": ["spec.x"]}, "12"
     )
     written = one.config_map("shop-prod", "shop")
     assert inventory.Inventory.read(written, "shop-prod") == one

@@ -11,6 +11,7 @@ short_description: Say that nothing of a release is left running
 version_added: "0.1.0"
 description:
   - The work of a release to a cluster is the run itself, and ends with it.
+  - A canary of the release that stands beside what runs is taken back.
   - Answers C(ended), as M(tidegate.deploy.compose_cancel) does.
 options:
   release_spec_file:

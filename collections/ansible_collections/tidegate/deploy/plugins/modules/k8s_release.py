@@ -30,8 +30,9 @@ options:
     description:
       - V(released) applies the release the way its strategy says.
       - V(promoted) goes on with a canary that waits for a decision, V(aborted) takes it back.
+      - V(retired) deletes the colour that C(blue_green) kept, once its C(keep_old_seconds) are over.
     type: str
-    choices: [released, promoted, aborted]
+    choices: [released, promoted, aborted, retired]
     default: released
 attributes:
   check_mode:
@@ -62,6 +63,7 @@ summary:
 tidegate:
   description:
     - Steps C(objects_applied), C(rollout), C(pruned), C(switch) and C(canary), and what runs, C(tidegate.step/v1).
+    - C(kept_until) is when the other colour is to be deleted with V(retired), in seconds since the epoch.
     - C(paused) is true when a canary waits for a decision; C(diagnostics) tell why it failed.
   returned: always
   type: dict

@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,15 +99,23 @@ class ClusterAction(ActionBase):
         wanted = self._release()
         with self._session() as session:
             cluster = Cluster(session)
+            if state == "retired":
+                return self._retire(cluster, wanted)
             if state == "released" and not self._spec.get("rendered"):
-                self._require_fit(preview.preview(cluster, wanted, self._own_veil()))
+                shown = preview.preview(cluster, wanted, self._own_veil())
+                self._require_fit(shown)
+                wanted = replace(wanted, shown_conflicts=frozenset(shown["conflicts"]))
             if self._task.check_mode:
                 return self._told({"changed": False})
             compare: Callable[[Scene], None] = self._compare if state == "released" else lambda seen: None
-            run = operation.begin(cluster, wanted, compare, self._tell, self._steps)
+            run = operation.begin(cluster, wanted, compare, self._tell, self._steps, self._decidable)
             if state == "released":
                 return self._told(_STRATEGIES[wanted.strategy](run))
             return self._told(canary_run.promote(run) if state == "promoted" else canary_run.abort(run))
+
+    def _retire(self, cluster: Cluster, wanted: Release) -> dict[str, Any]:
+        run = operation.begin_retirement(cluster, wanted, self._tell, self._steps)
+        return self._told({"changed": False} if self._task.check_mode else operation.retire(run))
 
     def _status(self) -> dict[str, Any]:
         projects = self._spec.get("projects") or [self._spec.get("project")]
@@ -125,8 +134,19 @@ class ClusterAction(ActionBase):
     def _cancel(self) -> dict[str, Any]:
         """Nothing of ours is left running in a cluster when the run has ended; its controllers go on as they will."""
         release.whereabouts(self._spec)
+        is_changed = self._spec.get("strategy") == "canary" and self._take_back()
         self._steps.append(step_record.step("operation_ended", "unchanged", time.time()))
-        return self._told({"changed": False, "ended": True})
+        return self._told({"changed": is_changed, "ended": True})
+
+    def _take_back(self) -> bool:
+        """A canary that was interrupted while it stood beside what runs is no state to be left in."""
+        wanted = self._release()
+        with self._session() as session:
+            run = operation.begin(Cluster(session), wanted, lambda seen: None, self._tell, self._steps)
+            is_there = canary_run.can_go_back(run) and not self._task.check_mode
+            if is_there:
+                canary_run.abort(run)
+        return is_there
 
     def _release(self) -> Release:
         wanted = release.read(self._spec)
@@ -166,8 +186,12 @@ class ClusterAction(ActionBase):
     def _tell(self, who: str, how_far: str) -> None:
         progress.tell(self._task, self._host, who, redacted(how_far, self._hidden))
 
+    def _decidable(self, is_so: bool) -> None:
+        said = "may be promoted or taken back now" if is_so else "has had its time"
+        progress.tell(self._task, self._host, "canary", said, decidable=is_so)
+
     def _told(self, found: Mapping[str, Any]) -> dict[str, Any]:
-        more = {name: found[name] for name in ("live", "paused", "ended") if name in found}
+        more = {name: found[name] for name in ("live", "paused", "kept_until", "ended") if name in found}
         result = redacted(
             step_record.done(self._host, bool(found["changed"]), self._steps, **more), self._hidden
         )

@@ -11,12 +11,15 @@ from ansible.playbook.task import Task
 from ansible.utils.display import Display
 
 
-def tell(task: Task, host: str, who: str, how_far: str) -> None:
-    """Say `who` is `how_far`. Ansible has no public way for it: where its own is gone, a plain line is said."""
+def tell(task: Task, host: str, who: str, how_far: str, **more: Any) -> None:
+    """Say `who` is `how_far`; `more` is only in the data.
+
+    Ansible has no public way for it: where its own is gone, a plain line is said.
+    """
     text = f"{who}: {how_far}"
     told: dict[str, Any] = {
         "changed": False,
-        "tidegate": {"schema": "tidegate.progress/v1", "host": host, "object": who, "progress": how_far},
+        "tidegate": {"schema": "tidegate.progress/v1", "host": host, "object": who, "progress": how_far, **more},
         "item": text, "ansible_loop_var": "item", "_ansible_item_result": True, "_ansible_item_label": text,
         "_ansible_no_log": False,
     }  # fmt: skip

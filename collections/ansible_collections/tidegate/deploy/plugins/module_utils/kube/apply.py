@@ -10,7 +10,7 @@ from typing import Any
 
 from ..host import step_record
 from ..release.errors import ReleaseError
-from . import kinds, ownership, readiness, slim, trial
+from . import field_owners, kinds, ownership, readiness, slim, trial
 from .api_problem import is_immutable, problem
 from .cluster import Cluster
 from .kinds import Ref
@@ -44,11 +44,12 @@ def apply(seen: Scene, objects: list[dict[str, Any]], steps: list[dict[str, Any]
                 if isinstance(one, ReleaseError):
                     raise one
             _await_definitions(seen.cluster, done)
-    except ReleaseError as error:
+    except (ReleaseError, ApiError) as error:
+        failure = problem(error, "objects") if isinstance(error, ApiError) else error
         steps.append(
-            step_record.step("objects_applied", "failed", started, str(error), **_counts(done, titles))
+            step_record.step("objects_applied", "failed", started, str(failure), **_counts(done, titles))
         )
-        raise
+        raise failure from error
     is_same = all(one.action == "unchanged" for one in done)
     steps.append(
         step_record.step(
@@ -83,7 +84,7 @@ def prune(seen: Scene, gone: Iterable[Ref], steps: list[dict[str, Any]]) -> bool
 
 def _one(seen: Scene, thing: dict[str, Any], title: str) -> Done | ReleaseError:
     try:
-        done = _applied(seen, thing)
+        done = _applied(seen, thing, title)
         # What was there before is compared now, and held no longer.
         before = seen.live.get(done.ref)
         seen.live[done.ref] = slim.slim(before) if before else None
@@ -94,24 +95,45 @@ def _one(seen: Scene, thing: dict[str, Any], title: str) -> Done | ReleaseError:
         return error
 
 
-def _applied(seen: Scene, thing: dict[str, Any]) -> Done:
+def _applied(seen: Scene, thing: dict[str, Any], title: str) -> Done:
     release, one = seen.release, kinds.ref(thing)
     live = seen.live.get(one)
+    if owner := ownership.other_owner(live, release.project):
+        raise ownership.taken(title, owner)
     wanted = ownership.labelled(thing, release.project, release.release_id)
     if live is None:
-        return Done(one, "created", seen.cluster.apply(wanted, release.forces))
+        return Done(one, "created", _sent(seen, wanted, title))
     tried = trial.candidate(thing, live, release.project, release.release_id)
-    try:
-        result = seen.cluster.apply(tried, release.forces, dry_run=True)
-        if trial.is_unchanged(trial.Trial(result), live):
-            return Done(one, "unchanged", result)
-        return Done(one, "changed", seen.cluster.apply(wanted, release.forces))
-    except ApiError as error:
-        if not (is_immutable(error) and (one.group, one.kind) == ("batch", "Job")):
-            raise
+    if not readiness.failed_before(live, release.release_id):
+        try:
+            result = _sent(seen, tried, title, dry_run=True)
+            if trial.is_unchanged(trial.Trial(result), live):
+                return Done(one, "unchanged", result)
+            return Done(one, "changed", _sent(seen, wanted, title))
+        except ApiError as error:
+            if not (is_immutable(error) and (one.group, one.kind) == ("batch", "Job")):
+                raise
     seen.cluster.delete(live)
     _await_gone(seen.cluster, one, live["metadata"]["uid"])
-    return Done(one, "replaced", seen.cluster.apply(wanted, release.forces))
+    return Done(one, "replaced", _sent(seen, wanted, title))
+
+
+def _sent(seen: Scene, thing: dict[str, Any], title: str, dry_run: bool = False) -> dict[str, Any]:
+    """Apply it; fields of others are taken over where the release says so and its preview has shown them."""
+    try:
+        return seen.cluster.apply(thing, dry_run=dry_run)
+    except ApiError as error:
+        found = field_owners.conflicts(error.document) if error.status == 409 and seen.release.forces else []
+        if not found:
+            raise
+        new = [one for one in found if field_owners.word(title, one) not in seen.release.shown_conflicts]
+        if new:
+            said = ", ".join(f"{one['field']} ({one['manager']})" for one in new)
+            raise ReleaseError(
+                "field_conflict", f"{title}: others own {said}, which the preview did not show",
+                "Preview again, and see whether the fields are to be taken over.", conflicts=new,
+            ) from error  # fmt: skip
+        return seen.cluster.apply(thing, force=True, dry_run=dry_run)
 
 
 def _discover(seen: Scene, wave: list[dict[str, Any]]) -> None:

@@ -7,16 +7,18 @@ from typing import Any
 
 from . import colours, kinds, trial
 from .cluster import Cluster
+from .inventory import Inventory
 from .kinds import Ref
 from .release import Release
 
 
 def shaped(
-    cluster: Cluster, release: Release, objects: list[dict[str, Any]]
+    cluster: Cluster, release: Release, held: Inventory, objects: list[dict[str, Any]]
 ) -> tuple[list[dict[str, Any]], list[Ref]]:
     """The release's objects in the colour that it takes, and what has the traffic now and is kept beside it.
 
     A colour that is as the release wants it is taken as it is: then only the Service is switched, or nothing is done.
+    The release that is there stays in its colour, whatever became of it: what differs is told as drift.
     """
     workload, front = release.params["workload"], release.params["service"]
     colours.require_fit(objects, workload, front)
@@ -25,8 +27,10 @@ def shaped(
     live = colours.live_colour(service)
     refs = {one: plain._replace(name=colours.coloured_name(workload, one)) for one in colours.COLOURS}
     found = {one: thing for one in colours.COLOURS if (thing := cluster.get(refs[one]))}
-    target = colours.other(live)
-    for colour in filter(None, (live, colours.other(live))):
+    own = [one for one in colours.COLOURS if refs[one].identity in {each.identity for each in held.objects}]
+    is_there = held.release_id == release.release_id and len(own) == 1
+    target = own[0] if is_there else colours.other(live)
+    for colour in () if is_there else filter(None, (live, colours.other(live))):
         wanted = next(
             thing
             for thing in colours.coloured(objects, workload, front, colour)

@@ -62,11 +62,13 @@ def pods_of(cluster: Cluster, things: list[dict[str, Any]]) -> dict[Ref, list[Ma
 
 
 def refusal(cluster: Cluster, thing: Mapping[str, Any]) -> tuple[str, str] | None:
-    """(reason, message) when the server refuses a workload's pods, as its events tell."""
+    """(reason, message) when the server refuses a workload's pods, as the newest events of their making tell."""
     for event in reversed(
         _raw_events(cluster, thing["metadata"].get("namespace", ""), {thing["metadata"]["uid"]})
     ):
         said = str(event.get("message"))
+        if event.get("reason") == "SuccessfulCreate":
+            return None
         if event.get("reason") == "FailedCreate" and ("exceeded quota" in said or "forbidden" in said):
             return ("ExceededQuota" if "exceeded quota" in said else "FailedCreate"), said
     return None

@@ -27,6 +27,11 @@ def conflicts(status: Mapping[str, Any]) -> list[dict[str, str]]:
     return found
 
 
+def word(title: str, conflict: Mapping[str, str]) -> str:
+    """A conflict as a preview names it, to be known again when it is met."""
+    return f"{title} {conflict['field']} ({conflict['manager']})"
+
+
 def mark(live: Mapping[str, Any]) -> str:
     """What is kept of who owns what, so that it can be told later who moved: `manager=digest`, sorted."""
     return " ".join(sorted(f"{_name(one)}={_digest(one)}" for one in _entries(live)))

@@ -30,25 +30,35 @@ class Hold:
         self._token = token
 
     def begin(self, **changes: Any) -> None:
-        """Take the project over from an operation with no newer token; raises ReleaseError target_locked."""
+        """Take the project over from an operation with no newer token; raises ReleaseError target_locked.
+
+        Of what an older run of the same release wrote meanwhile nothing is forgotten.
+        """
         if self._token is not None:
             changes["fencing_token"] = self._token
+        known = {self.held.release_id, changes.get("release_id")}
         for _ in range(_TRIES):
             self.held.require_newest(self._token)
             if self._write(changes):
                 return
             self.held = scene.held(self._cluster, self._project, self._namespace)
+            if self.held.release_id not in known:
+                break
+            if "objects" in changes:
+                more = {*changes["objects"], *self.held.objects, *self.held.kept}
+                changes |= {"objects": sorted(more), "hidden": {**self.held.hidden, **changes["hidden"]}}
         raise self._lost()
 
     def go_on(self, **changes: Any) -> None:
-        """Write the next phase; raises ReleaseError target_locked when another operation has begun meanwhile."""
+        """Write the next phase; raises ReleaseError target_locked when another operation has begun meanwhile.
+
+        It is written also when nothing is changed by it: only the server knows whether another has begun.
+        """
         if not self._write(changes):
             raise self._lost()
 
     def _write(self, changes: dict[str, Any]) -> bool:
         wanted = dataclasses.replace(self.held, **changes)
-        if wanted == self.held:
-            return True
         try:
             written = self._cluster.write(wanted.config_map(self._project, self._namespace))
         except ApiError as error:

@@ -21,12 +21,16 @@ def name(project: str) -> str:
 
 @dataclass
 class Inventory:
-    """`kept` are objects of an earlier colour that stay for now; `paused` is what a canary waits with."""
+    """`kept` are objects of an earlier colour that stay for now, `kept_until` (seconds since the epoch) until when.
+
+    Without such a time they stay until the next release. `paused` is what a canary waits with.
+    """
 
     release_id: str | None = None
     fencing_token: int | None = None
     objects: list[kinds.Ref] = field(default_factory=list)
     kept: list[kinds.Ref] = field(default_factory=list)
+    kept_until: float | None = None
     paused: dict[str, Any] | None = None
     hidden: dict[str, list[str]] = field(default_factory=dict)
     resource_version: str | None = None
@@ -48,6 +52,7 @@ class Inventory:
                 fencing_token=kept.get("fencing_token"),
                 objects=[kinds.Ref(*one) for one in kept.get("objects", [])],
                 kept=[kinds.Ref(*one) for one in kept.get("kept", [])],
+                kept_until=kept.get("kept_until"),
                 paused=kept.get("paused"),
                 hidden=kept.get("hidden") or {},
                 resource_version=config_map["metadata"]["resourceVersion"],
@@ -63,7 +68,8 @@ class Inventory:
         text = json.dumps(
             {
                 "release_id": self.release_id, "fencing_token": self.fencing_token,
-                "objects": sorted(self.objects), "kept": sorted(self.kept), "paused": self.paused,
+                "objects": sorted(self.objects), "kept": sorted(self.kept),
+                "kept_until": self.kept_until, "paused": self.paused,
                 "hidden": {key: self.hidden[key] for key in sorted(self.hidden)},
             },
             separators=(",", ":"),

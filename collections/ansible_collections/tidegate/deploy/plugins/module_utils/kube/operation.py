@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..host import step_record
 from ..release.errors import ReleaseError
-from . import apply, kinds, rollout, scene, status
+from . import apply, colours, kinds, rollout, scene, status
 from .cluster import Cluster
 from .hold import Hold
 from .kinds import Ref
@@ -30,6 +30,8 @@ class Run:
     hold: Hold
     tell: Tell
     steps: list[dict[str, Any]] = field(default_factory=list)
+    # Says that the run is at a point where people may decide how it goes on, or that it is past that.
+    decidable: Callable[[bool], None] = lambda is_so: None
 
     def apply(self, objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Apply objects; what is to be waited for of them."""
@@ -41,6 +43,13 @@ class Run:
             self.cluster, self.release.project, things, self.release.health_timeout, self.tell, self.steps
         )
 
+    def prune(self, gone: Iterable[Ref]) -> None:
+        """Delete what is this project's of `gone`, if the run still has the project; raises ReleaseError."""
+        found = list(gone)
+        if found:
+            self.hold.go_on()
+            apply.prune(self.seen, found, self.steps)
+
     def union(self, *more: Ref) -> list[Ref]:
         """All that this project has, or is about to have, in the cluster."""
         return sorted({*self.hold.held.objects, *self.hold.held.kept, *self.seen.refs, *more})
@@ -49,11 +58,11 @@ class Run:
         """What must be masked of the release before and of this one, while both may be there."""
         return {**self.hold.held.hidden, **self.seen.hidden_words()}
 
-    def finish(self, kept: list[Ref] | None = None) -> None:
-        """Write that the release is what is there."""
+    def finish(self, kept: list[Ref] | None = None, kept_until: float | None = None) -> None:
+        """Write that the release is what is there, and what stays beside it until when."""
         self.hold.go_on(
-            objects=sorted({*self.seen.refs, *self.seen.left}), kept=sorted(kept or []), paused=None,
-            hidden=self.seen.hidden_words(),
+            objects=sorted({*self.seen.refs, *self.seen.left}), kept=sorted(kept or []), kept_until=kept_until,
+            paused=None, hidden=self.seen.hidden_words(),
         )  # fmt: skip
 
 
@@ -63,6 +72,7 @@ def begin(
     compare: Callable[[Scene], None],
     tell: Tell,
     steps: list[dict[str, Any]],
+    decidable: Callable[[bool], None] = lambda is_so: None,
 ) -> Run:
     """Look, compare with the preview, and be ready to change something; raises ReleaseError, nothing touched."""
     seen = scene.look(cluster, release)
@@ -70,6 +80,13 @@ def begin(
     # What moved where this very release was begun is its own work.
     if seen.held.release_id != release.release_id:
         compare(seen)
+    hold = Hold(cluster, release.project, release.namespace, seen.held, release.fencing_token)
+    return Run(cluster, release, seen, hold, tell, steps, decidable)
+
+
+def begin_retirement(cluster: Cluster, release: Release, tell: Tell, steps: list[dict[str, Any]]) -> Run:
+    """Look at what blue/green kept, and be ready to delete it; raises ReleaseError, nothing touched."""
+    seen = scene.kept(cluster, release)
     hold = Hold(cluster, release.project, release.namespace, seen.held, release.fencing_token)
     return Run(cluster, release, seen, hold, tell, steps)
 
@@ -88,9 +105,11 @@ def take(run: Run, **changes: Any) -> None:
 
 
 def outcome(run: Run, paused: bool = False) -> dict[str, Any]:
-    """The result of a run: {changed, live}, and `paused`."""
+    """The result of a run: {changed, live}, and `paused`, or `kept_until` when it left something for a while."""
     changed = any(one["status"] == "succeeded" and one["step"] != "canary" for one in run.steps)
     found: dict[str, Any] = {"changed": changed or paused, "live": status.live(run.cluster, run.release)}
+    if run.hold.held.kept_until is not None:
+        found["kept_until"] = run.hold.held.kept_until
     return {**found, "paused": True} if paused else found
 
 
@@ -98,15 +117,15 @@ def roll(run: Run) -> dict[str, Any]:
     """The rolling strategy: the workloads' own."""
     take(run, objects=run.union(), paused=None)
     run.wait(run.apply(run.seen.objects))
-    apply.prune(run.seen, run.seen.gone, run.steps)
+    run.prune(run.seen.gone)
     run.finish()
     return outcome(run)
 
 
 def switch(run: Run) -> dict[str, Any]:
     """Blue/green: the other colour beside the first, ready; then the Service; then what was before."""
-    front = run.release.params["service"]
-    take(run, objects=run.union(), kept=sorted(run.seen.kept), paused=None)
+    front, before = run.release.params["service"], run.hold.held.kept_until
+    take(run, objects=run.union(), kept=sorted(run.seen.kept), kept_until=None, paused=None)
     service = [
         one for one in run.seen.objects if (one["kind"], one["metadata"]["name"]) == ("Service", front)
     ]
@@ -123,21 +142,55 @@ def switch(run: Run) -> dict[str, Any]:
     run.steps.append(
         step_record.step("switch", word, started, service=front, selector=done.thing["spec"]["selector"])
     )
-    apply.prune(run.seen, run.seen.gone, run.steps)
-    run.finish(run.seen.kept)
-    _let_go(run)
+    run.prune(run.seen.gone)
+    _leave(run, before if word == "unchanged" else None)
     return outcome(run)
 
 
-def _let_go(run: Run) -> None:
-    """Delete what had the traffic before, after its grace; without one it stays until the next release."""
-    seconds = run.release.params["keep_old_seconds"]
-    if seconds is None or not run.seen.kept:
-        return
-    titles = run.seen.titles()
-    run.tell(", ".join(titles[one] for one in run.seen.kept), f"is kept for {seconds} s, then deleted")
-    time.sleep(seconds)
-    run.hold.held = scene.held(run.cluster, run.release.project, run.release.namespace)
-    if run.hold.held.release_id == run.release.release_id:
-        apply.prune(run.seen, run.seen.kept, run.steps)
-        run.finish()
+def _leave(run: Run, before: float | None) -> None:
+    """What had the traffic stays for its grace, to be switched back to; without one until the next release.
+
+    `before` is until when it was to stay, where nothing was switched now.
+    """
+    seconds, kept, until = run.release.params["keep_old_seconds"], run.seen.kept, None
+    if seconds is not None and kept:
+        until = time.time() + seconds if before is None else before
+        if until <= time.time():
+            run.prune(kept)
+            kept, until = [], None
+    run.finish(kept, until)
+
+
+def retire(run: Run) -> dict[str, Any]:
+    """Delete what blue/green kept, once its grace is over; raises ReleaseError.
+
+    Nothing is done where a later release has taken the project over: what was kept is its to judge.
+    """
+    if not _is_over(run):
+        return outcome(run)
+    _require_without_traffic(run)
+    run.hold.begin()
+    if _is_over(run):
+        run.prune(run.hold.held.kept)
+        run.hold.go_on(kept=[], kept_until=None)
+    return outcome(run)
+
+
+def _is_over(run: Run) -> bool:
+    held = run.hold.held
+    is_own = held.release_id == run.release.release_id
+    return is_own and held.kept_until is not None and held.kept_until <= time.time()
+
+
+def _require_without_traffic(run: Run) -> None:
+    """Somebody may have switched back by hand."""
+    front, workload = run.release.params["service"], run.release.params["workload"]
+    service = scene.asked(
+        lambda: run.cluster.get(Ref("v1", "Service", run.release.namespace, front)), f"Service/{front}"
+    )
+    colour = colours.live_colour(service)
+    if colour and colours.coloured_name(workload, colour) in {one.name for one in run.hold.held.kept}:
+        raise ReleaseError(
+            "conflict", f"Service/{front} sends its traffic to {colour}, which is to be deleted",
+            "It was switched by hand: release what is to run.",
+        )  # fmt: skip

@@ -71,6 +71,20 @@ def placed(
     return found
 
 
+def served_by(objects: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    """The kinds that the release's own definitions will serve: (apiVersion, kind)."""
+    served = set()
+    for thing in objects:
+        spec = thing.get("spec")
+        if thing["kind"] != "CustomResourceDefinition" or not isinstance(spec, Mapping):
+            continue
+        names = spec.get("names") if isinstance(spec.get("names"), Mapping) else {}
+        for one in spec.get("versions") or []:
+            if isinstance(one, Mapping) and one.get("served"):
+                served.add((f"{spec.get('group')}/{one.get('name')}", str(names.get("kind"))))
+    return served
+
+
 def scope_of(objects: list[dict[str, Any]]) -> dict[tuple[str, str], bool]:
     """What the release's own definitions say of their kinds: (group, kind) is namespaced?"""
     scopes = {}
@@ -101,6 +115,20 @@ def release_of(live: Mapping[str, Any]) -> str | None:
 def belongs(live: Mapping[str, Any], project: str) -> bool:
     """Does a live object say that it is this project's?"""
     return (live["metadata"].get("labels") or {}).get(PROJECT) == project
+
+
+def other_owner(live: Mapping[str, Any] | None, project: str) -> str | None:
+    """Another project that a live object says it belongs to; None when it is this one's, nobody's, or not there."""
+    named = (live["metadata"].get("labels") or {}).get(PROJECT) if live else None
+    return str(named) if named and named != project else None
+
+
+def taken(title: str, owner: str) -> ReleaseError:
+    """The error for an object that is another project's."""
+    return ReleaseError(
+        "conflict", f"{title} belongs to {owner}, which Tidegate releases here too",
+        f"Give it another name, or leave it to {owner}.",
+    )  # fmt: skip
 
 
 def _cleaned(thing: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..release.errors import ReleaseError
 from ..release.veil import Veil
-from . import comparison, fingerprint, images, kinds, ownership, quota, scene, trial
+from . import comparison, field_owners, fingerprint, images, kinds, ownership, quota, readiness, scene, trial
 from .cluster import Cluster
 from .kinds import Ref
 from .release import Release
@@ -41,6 +41,9 @@ def preview(cluster: Cluster, release: Release, veil: Veil) -> dict[str, Any]:
         "shown": _shown(seen, veil),
         "fingerprint": fingerprint.whole(parts, veil),
         "fingerprint_parts": parts,
+        "conflicts": sorted(
+            field_owners.word(titles[one], row) for one in trials for row in trials[one].conflicts
+        ),
     }
 
 
@@ -59,6 +62,9 @@ def _trials(
         if is_asked:
             wanted = trial.candidate(thing, seen.live[one], seen.release.project, seen.release.release_id)
             tried = trial.attempt(seen.cluster, wanted, titles[one])
+            tried.replaced = tried.replaced or readiness.failed_before(
+                seen.live[one], seen.release.release_id
+            )
         row = _row(seen, thing, titles[one], tried, veil)
         if tried:
             tried.result = None
@@ -77,10 +83,10 @@ def _row(seen: Scene, thing: dict[str, Any], title: str, tried: Trial | None, ve
     action, changes = "none", []
     if live is None:
         action = "add"
-    elif tried and tried.result:
-        changes = comparison.changes(live, tried.result, seen.hidden(one), veil)
     elif tried and tried.replaced:
         changes = _told_by_manifest(live, thing, seen.hidden(one), veil)
+    elif tried and tried.result:
+        changes = comparison.changes(live, tried.result, seen.hidden(one), veil)
     return {"name": title, "kind": one.kind, "action": "change" if changes else action, "changes": changes}
 
 
@@ -102,6 +108,10 @@ def _laid_over(live: Any, thing: Any) -> Any:
 
 def _verdict(seen: Scene, ref: Ref, tried: Trial | None, title: str) -> list[dict[str, str]]:
     """The checks of one object."""
+    owner = ownership.other_owner(seen.live.get(ref), seen.release.project)
+    if owner:
+        error = ownership.taken(title, owner)
+        return [_check("blocking", error.error_key, str(error), error.hint)]
     if tried is None:
         return _unasked(seen, ref, title)
     checks = []
@@ -116,16 +126,17 @@ def _verdict(seen: Scene, ref: Ref, tried: Trial | None, title: str) -> list[dic
         checks.append(_check("blocking", tried.error.error_key, str(tried.error), tried.error.hint))
     if tried.replaced:
         checks.append(_check(
-            "warning", "job_replaced", f"{title} is deleted and made anew: what a Job runs cannot be changed",
-            "It runs again.",
+            "warning", "job_replaced",
+            f"{title} is deleted and made anew: it failed, or what it runs is another than it was", "It runs again.",
         ))  # fmt: skip
     return checks
 
 
 def _unasked(seen: Scene, one: Ref, title: str) -> list[dict[str, str]]:
-    if seen.namespace is None:
+    if seen.cluster.resource(one.api_version, one.kind):
+        # The server cannot be asked before the object's namespace is there.
         return []
-    if (one.group, one.kind) in ownership.scope_of(seen.objects):
+    if (one.api_version, one.kind) in ownership.served_by(seen.objects):
         said = f"{title} cannot be checked by the server before its definition is there"
         return [_check("info", "definition_first", said, "")]
     said = f"{title}: the server has no {one.kind} in {one.api_version}"
@@ -158,7 +169,7 @@ def _standing(seen: Scene) -> list[dict[str, str]]:
 def _pull_secrets(seen: Scene) -> list[dict[str, str]]:
     own = {one.name for one in seen.refs if one.kind == "Secret"}
     names = sorted(images.pull_secrets(seen.objects) - own)
-    if not names or not seen.namespace:
+    if not names or (seen.namespace is None and not scene.brings_namespace(seen)):
         return []
     refs = [Ref("v1", "Secret", seen.release.namespace, name) for name in names]
     found = scene.asked(lambda: seen.cluster.session.each(seen.cluster.get, refs), "pull secrets")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import kinds
+from . import kinds, ownership
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,13 @@ def assess(thing: Mapping[str, Any]) -> State:
     if kinds.is_own(one):
         return State(True)
     return _conditions(thing)
+
+
+def failed_before(live: Mapping[str, Any] | None, release_id: str) -> bool:
+    """Is it a Job that failed in another release than this one, so that this one has to run it again?"""
+    if live is None or (kinds.ref(live).group, live["kind"]) != ("batch", "Job"):
+        return False
+    return _is(live, "Failed") and ownership.release_of(live) != release_id
 
 
 def condition(thing: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
@@ -177,6 +184,16 @@ def _conditions(thing: Mapping[str, Any]) -> State:
 def _replicas(thing: Mapping[str, Any]) -> int:
     count = thing["spec"].get("replicas")
     return 1 if count is None else int(count)
+
+
+def pods_wanted(thing: Mapping[str, Any]) -> int:
+    """How many pods a workload wants to have."""
+    if thing["kind"] == "DaemonSet":
+        return _count(thing, "desiredNumberScheduled")
+    if thing["kind"] == "Job":
+        spec = thing["spec"]
+        return min(int(spec.get("parallelism", 1)), int(spec.get("completions") or 1))
+    return _replicas(thing) if thing["kind"] != "Pod" else 1
 
 
 def _is_refusal(found: Mapping[str, Any]) -> bool:

@@ -18,7 +18,11 @@ HEALTH_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Release:
-    """`hidden` are, by index of the object, the paths of values that a secret variable is part of."""
+    """`hidden` are, by index of the object, the paths of values that a secret variable is part of.
+
+    `is_taken_up` says that a run before this one began the same work, and was lost. `shown_conflicts` are the fields
+    of others that the preview said would be taken over.
+    """
 
     project: str
     release_id: str
@@ -30,6 +34,8 @@ class Release:
     prune_kinds: list[str]
     cluster_scoped: bool
     fencing_token: int | None
+    is_taken_up: bool
+    shown_conflicts: frozenset[str]
     health_timeout: float
 
     @property
@@ -55,6 +61,8 @@ def read(spec: Mapping[str, Any]) -> Release:
         prune_kinds=prune_kinds,
         cluster_scoped=spec.get("cluster_scoped") is True,
         fencing_token=spec.get("fencing_token"),
+        shown_conflicts=frozenset(str(one) for one in spec.get("conflicts") or []),
+        is_taken_up=spec.get("taken_up") is True,
         health_timeout=HEALTH_SECONDS if timeout is None else float(timeout),
     )
 

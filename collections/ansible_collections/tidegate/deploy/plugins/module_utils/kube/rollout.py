@@ -125,7 +125,8 @@ class _Watch:
                 key = "image_missing" if pods.is_image(row["reason"]) else "rollout_failed"
                 said = f"{row['container'] or row['name']}: {row['reason']} {row['message']}".strip()
                 raise self._failed([one], key, said, [row["reason"]])
-            refused = diagnosis.refusal(self._cluster, thing) if not found[one] else None
+            is_short = len(found[one]) < readiness.pods_wanted(thing)
+            refused = diagnosis.refusal(self._cluster, thing) if is_short else None
             if refused:
                 raise self._failed([one], "rollout_failed", refused[1], [refused[0]])
 

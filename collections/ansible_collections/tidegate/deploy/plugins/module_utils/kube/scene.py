@@ -77,7 +77,7 @@ def look(cluster: Cluster, release: Release) -> Scene:
     elif release.strategy == "canary":
         canary.require_fit(scene.objects, release.params["workload"])
     elif release.strategy == "blue_green":
-        scene.objects, scene.kept = blue_green.shaped(cluster, release, scene.objects)
+        scene.objects, scene.kept = blue_green.shaped(cluster, release, scene.held, scene.objects)
     known = [*scene.held.objects, *scene.held.kept]
     gone, left = inventory.gone(known, [*scene.refs, *scene.kept], release.prune_kinds)
     if not release.cluster_scoped:
@@ -92,6 +92,15 @@ def look(cluster: Cluster, release: Release) -> Scene:
     scene.left = [one for one in left if scene.live[one]]
     scene.kept = [one for one in scene.kept if scene.live[one]]
     return scene
+
+
+def kept(cluster: Cluster, release: Release) -> Scene:
+    """Only what stays of an earlier colour: for who deletes it. Raises ReleaseError."""
+    asked(lambda: cluster.discover(["v1"]), "the API")
+    known = held(cluster, release.project, release.namespace)
+    asked(lambda: cluster.discover(one.api_version for one in [*known.objects, *known.kept]), "the API")
+    live = asked(lambda: cluster.live(known.kept, release.project), "objects")
+    return Scene(cluster, release, known, None, [], live=live, kept=[one for one in known.kept if live[one]])
 
 
 def held(cluster: Cluster, project: str, namespace: str) -> inventory.Inventory:

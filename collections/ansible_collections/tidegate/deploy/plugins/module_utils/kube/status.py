@@ -35,6 +35,7 @@ def status(cluster: Cluster, project: str, namespace: str, veil: Veil) -> dict[s
         "fingerprint_parts": parts,
         "paused": bool(held.paused),
         "kept": [title for one, title in kinds.titles(refs).items() if one in held.kept],
+        "kept_until": held.kept_until,
         "missing": [title for one, title in kinds.titles(refs).items() if found[one] is None],
     }
 

@@ -1,0 +1,377 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run in a cluster does when something happens between two of its steps. No node runs pods here."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube import canary_run, operation
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube.session import ApiError
+from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
+
+from tests.lab.kube import KubeApi
+
+from .cluster_release import CONFIG, DEPLOYMENT, SERVICE
+from .cluster_run import ClusterRuns, before, open_session
+
+pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(120), pytest.mark.xdist_group("kube_api")]
+ADDED = CONFIG.replace("settings", "added")
+BLUE_GREEN = {"strategy": "blue_green", "strategy_params": {"service": "web", "workload": "web"}}
+
+
+@pytest.fixture
+def shop(kube_api: KubeApi, kube_namespace: str) -> Iterator[ClusterRuns]:
+    with open_session(kube_api) as session:
+        yield ClusterRuns(kube_api, session, kube_namespace)
+
+
+def test_a_run_that_was_overtaken_does_not_switch_even_when_it_had_nothing_to_write(
+    shop: ClusterRuns,
+) -> None:
+    shop.release(shop.spec("rel_1", CONFIG, DEPLOYMENT, SERVICE, **BLUE_GREEN), 1)
+    # Both colours are there: of the way back only the Service is changed.
+    shop.release(
+        shop.spec("rel_2", CONFIG, DEPLOYMENT, SERVICE, variables={"image": "shop:2"}, **BLUE_GREEN), 2
+    )
+    back = shop.spec("rel_2", CONFIG, DEPLOYMENT, SERVICE, **BLUE_GREEN)
+    run = shop.begin(back, 3)
+    before(run, "wait", lambda: shop.overtake(4))
+    with pytest.raises(ReleaseError) as refused:
+        operation.switch(run)
+    assert refused.value.error_key == "target_locked"
+    assert shop.get("service", "web")["spec"]["selector"]["dev.tidegate.colour"] == "green"
+
+
+def test_a_run_that_was_overtaken_prunes_nothing(shop: ClusterRuns) -> None:
+    shop.release(shop.spec("rel_1", CONFIG, ADDED), 1)
+    run = shop.begin(shop.spec("rel_2", CONFIG), 2)
+    before(run, "wait", lambda: shop.overtake(3))
+    with pytest.raises(ReleaseError) as refused:
+        operation.roll(run)
+    assert refused.value.error_key == "target_locked"
+    assert shop.get("configmap", "added")
+
+
+def test_what_an_older_run_of_the_same_release_wrote_meanwhile_is_not_forgotten(shop: ClusterRuns) -> None:
+    shop.release(shop.spec("rel_1", CONFIG), 1)
+    lost = shop.begin(shop.spec("rel_2", CONFIG, ADDED), 2)
+    taken_up = shop.begin(shop.spec("rel_2", CONFIG), 3)
+    operation.take(lost, objects=lost.union())
+    operation.take(taken_up, objects=taken_up.union())
+    assert "added" in {one.name for one in shop.held().objects}
+    other = shop.begin(shop.spec("rel_4", CONFIG), 4)
+    third = shop.begin(shop.spec("rel_3", CONFIG, SERVICE), 4)
+    operation.take(third, objects=third.union())
+    with pytest.raises(ReleaseError) as refused:
+        operation.take(other, objects=other.union())
+    assert refused.value.error_key == "target_locked"
+
+
+def canary(shop: ClusterRuns, release_id: str, image: str, *parts: str, **params: Any) -> dict[str, Any]:
+    """A canary of a Deployment that is scaled to nothing: its own pods would be one."""
+    asked = {"workload": "web", "steps": [10, 50], "pause_seconds": None, **params}
+    given = {"strategy": "canary", "strategy_params": asked, "variables": {"image": image}}
+    return shop.spec(release_id, CONFIG, DEPLOYMENT, SERVICE, *parts, **given)
+
+
+@pytest.fixture
+def ready_pods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no node: a canary's pods are taken for ready, so that the run comes to what is tested here."""
+    monkeypatch.setattr(canary_run.canary, "replicas", lambda running, percent: 0)
+
+
+def begun(shop: ClusterRuns) -> None:
+    shop.release(shop.spec("rel_1", CONFIG, DEPLOYMENT, SERVICE), 1)
+
+
+class Killed(BaseException):
+    """The worker's process is gone: nothing more is done."""
+
+
+def killed() -> None:
+    raise Killed
+
+
+@pytest.mark.usefixtures("ready_pods")
+def test_a_canary_taken_up_again_after_a_kill_still_knows_what_was_there_before(shop: ClusterRuns) -> None:
+    begun(shop)
+    spec = canary(shop, "rel_2", "shop:2", ADDED)
+    run = shop.begin(spec, 2)
+    before(run, "wait", killed)
+    with pytest.raises(Killed):
+        canary_run.start(run)
+    assert shop.get("configmap", "added")
+    assert shop.release(spec, 3, taken_up=True)["paused"] is True
+    shop.abort(spec, 4)
+    assert shop.get("configmap", "added") is None
+    assert shop.names() == ["web"]
+    assert shop.held().release_id == "rel_1"
+    assert shop.get("configmap", "settings")
+
+
+@pytest.mark.usefixtures("ready_pods")
+def test_a_canary_that_waits_for_people_waits_still_when_its_run_is_made_again(shop: ClusterRuns) -> None:
+    begun(shop)
+    spec = canary(shop, "rel_2", "shop:2")
+    for token in (2, 3):
+        assert shop.release(spec, token, taken_up=token > 2)["paused"] is True
+    assert shop.held().paused["step"] == 0
+    # The run of a promotion is lost after it did its part, and before it could tell.
+    assert shop.promote(spec, 4)["paused"] is True
+    assert shop.promote(spec, 5, taken_up=True)["paused"] is True
+    assert shop.held().paused["step"] == 1
+    assert "paused" not in shop.promote(spec, 6)
+    assert shop.get("deployment", "web")["spec"]["template"]["spec"]["containers"][0]["image"] == "shop:2"
+
+
+@pytest.mark.usefixtures("ready_pods")
+def test_an_abort_deletes_only_what_the_release_added_whatever_version_it_is_written_in(
+    shop: ClusterRuns,
+) -> None:
+    scaler = """
+apiVersion: autoscaling/%s
+kind: HorizontalPodAutoscaler
+metadata: {name: web}
+spec: {maxReplicas: 3, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}
+"""
+    shop.release(shop.spec("rel_1", CONFIG, DEPLOYMENT, SERVICE, scaler % "v1"), 1)
+    uid = shop.get("hpa", "web")["metadata"]["uid"]
+    spec = canary(shop, "rel_2", "shop:2", scaler % "v2")
+    assert shop.release(spec, 2)["paused"] is True
+    shop.abort(spec, 3)
+    assert shop.get("hpa", "web")["metadata"]["uid"] == uid
+    assert "web" in {one.name for one in shop.held().objects if one.kind == "HorizontalPodAutoscaler"}
+
+
+@pytest.mark.usefixtures("ready_pods")
+@pytest.mark.parametrize("where", ["additions", "share", "watch"])
+def test_a_canary_goes_back_when_the_server_fails_in_the_middle(
+    shop: ClusterRuns, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(shop)
+    run = shop.begin(canary(shop, "rel_2", "shop:2", ADDED, pause_seconds=2), 2)
+
+    def broken(*_given: Any) -> None:
+        raise ApiError(500, {"message": "etcdserver: leader changed"})
+
+    if where == "additions":
+        before(run, "wait", broken)
+    elif where == "share":
+        monkeypatch.setattr(canary_run, "_grow", broken)
+    else:
+        monkeypatch.setattr(canary_run, "_require_well", broken)
+    with pytest.raises(ReleaseError) as failed:
+        canary_run.start(run)
+    assert failed.value.error_key == "internal_error"
+    assert "leader changed" in str(failed.value)
+    assert shop.names() == ["web"]
+    assert shop.get("configmap", "added") is None
+    assert shop.held().release_id == "rel_1"
+
+
+def test_one_look_of_the_gate_at_a_canary_that_is_not_ready_does_not_promote_it(
+    shop: ClusterRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(shop)
+    spec = canary(shop, "rel_2", "shop:2")
+    with monkeypatch.context() as patched:
+        patched.setattr(canary_run.canary, "replicas", lambda running, percent: 0)
+        assert shop.release(spec, 2)["paused"] is True
+    # Its pods go: without a node they never come back.
+    shop.kubectl("scale", "deployment", "web-canary", "--replicas=1")
+    with pytest.raises(ReleaseError, match="not ready any more"):
+        shop.promote(spec, 3)
+    assert shop.names() == ["web"]
+    assert shop.get("deployment", "web")["spec"]["template"]["spec"]["containers"][0]["image"] != "shop:2"
+
+
+@pytest.mark.usefixtures("ready_pods")
+def test_a_watched_canary_may_be_decided_before_its_time(
+    shop: ClusterRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(shop)
+    told: list[bool] = []
+    for token, verb in ((2, "abort"), (4, "promote")):
+        spec = canary(shop, f"rel_{token}", "shop:2", ADDED, steps=[10], pause_seconds=600)
+        run = shop.begin(spec, token)
+        run.decidable = told.append
+        with monkeypatch.context() as patched:
+            patched.setattr(canary_run, "_require_well", lambda run, unready: killed())
+            with pytest.raises(Killed):
+                canary_run.start(run)
+        assert told.pop() is True
+        assert shop.names() == ["web", "web-canary"]
+        getattr(shop, verb)(spec, token + 1)
+        assert shop.names() == ["web"]
+        found = shop.get("deployment", "web")["spec"]["template"]["spec"]["containers"][0]["image"]
+        assert (found == "shop:2") is (verb == "promote")
+        assert (shop.get("configmap", "added") is not None) is (verb == "promote")
+
+
+@pytest.mark.usefixtures("ready_pods")
+def test_a_canary_that_gets_everything_is_not_taken_back_but_goes_on(shop: ClusterRuns) -> None:
+    begun(shop)
+    spec = canary(shop, "rel_2", "shop:2", ADDED, steps=[10], pause_seconds=0)
+    run = shop.begin(spec, 2)
+    whole = run.apply
+
+    def apply(objects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if len(objects) > 1:
+            killed()
+        return whole(objects)
+
+    run.apply = apply  # type: ignore[method-assign]
+    with pytest.raises(Killed):
+        canary_run.start(run)
+    with pytest.raises(ReleaseError, match="gets everything already"):
+        shop.abort(spec, 3)
+    assert "paused" not in shop.release(spec, 4, taken_up=True)
+    assert shop.names() == ["web"]
+    assert shop.held().paused is None
+    assert shop.get("configmap", "added")
+
+
+def blocking(preview: dict[str, Any]) -> list[str]:
+    return [one["message"] for one in preview["checks"] if one["level"] == "blocking"]
+
+
+def test_what_another_service_has_is_told_with_its_owner_and_never_taken(shop: ClusterRuns) -> None:
+    shop.release(shop.spec("rel_1", CONFIG), 1)
+    spec = {**shop.spec("rel_2", CONFIG, variables={"greeting": "mine"}), "project": "other-test"}
+    assert blocking(shop.preview(spec)) == [
+        "ConfigMap/settings belongs to shop-test, which Tidegate releases here too"
+    ]
+    with pytest.raises(ReleaseError, match="belongs to shop-test") as refused:
+        shop.release({**spec, "strategy_params": {"force_conflicts": True}}, 2)
+    assert refused.value.error_key == "conflict"
+    assert shop.get("configmap", "settings")["data"] == {"greeting": "hello"}
+
+
+def take_over(shop: ClusterRuns, manager: str, data: dict[str, str]) -> None:
+    thing = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": data}
+    words = ["apply", "--server-side", "--force-conflicts", f"--field-manager={manager}", "-f", "-"]
+    shop.kubectl(*words, input=json.dumps(thing))
+
+
+def test_only_conflicts_that_the_preview_showed_are_forced(shop: ClusterRuns) -> None:
+    two = CONFIG.replace("\ndata: {", '\ndata: {motto: "{{ greeting }}", ')
+    shop.release(shop.spec("rel_1", two), 1)
+    take_over(shop, "gitops", {"greeting": "theirs"})
+    forced = {"variables": {"greeting": "ours"}, "strategy_params": {"force_conflicts": True}}
+    spec = shop.spec("rel_2", two, **forced)
+    shown = shop.preview(spec)["conflicts"]
+    assert shown == ["ConfigMap/settings data.greeting (gitops)"]
+    # Somebody becomes an owner of a field without changing it: nothing else tells of that.
+    take_over(shop, "late", {"motto": "hello"})
+    with pytest.raises(ReleaseError, match=r"data.motto \(late\), which the preview did not show") as refused:
+        shop.release({**spec, "conflicts": shown}, 2)
+    assert refused.value.error_key == "field_conflict"
+    assert shop.get("configmap", "settings")["data"]["greeting"] == "theirs"
+    shop.release({**spec, "conflicts": shop.preview(spec)["conflicts"]}, 3)
+    assert shop.get("configmap", "settings")["data"] == {"greeting": "ours", "motto": "ours"}
+
+
+def test_a_release_that_brings_its_namespace_is_checked_all_the_same(shop: ClusterRuns) -> None:
+    own = f"{shop.namespace}-own"
+    document = f"\napiVersion: v1\nkind: Namespace\nmetadata: {{name: {own}}}\n"
+    old = "\napiVersion: policy/v1beta1\nkind: PodDisruptionBudget\nmetadata: {name: a}\nspec: {}\n"
+    pulling = DEPLOYMENT.replace(
+        "terminationGrace", "imagePullSecrets: [{name: pull}]\n      terminationGrace"
+    )
+    spec = shop.spec("rel_1", document, old, pulling, namespace=own, cluster_scoped=True)
+    found = shop.preview(spec)["checks"]
+    codes = sorted(one["code"] for one in found if one["level"] == "blocking")
+    assert codes == ["api_version_gone", "pull_secret_missing"]
+    secret = "\napiVersion: v1\nkind: Secret\nmetadata: {name: pull}\n"
+    spec = shop.spec("rel_1", document, secret, pulling, namespace=own, cluster_scoped=True)
+    assert blocking(shop.preview(spec)) == []
+
+
+def test_a_kind_in_a_version_that_its_own_definition_does_not_serve_is_told(shop: ClusterRuns) -> None:
+    definition = f"""
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {{name: tides.{shop.namespace}.example.org}}
+spec:
+  group: {shop.namespace}.example.org
+  scope: Namespaced
+  names: {{plural: tides, singular: tide, kind: Tide}}
+  versions:
+  - {{name: v1, served: true, storage: true, schema: {{openAPIV3Schema: {{type: object}}}}}}
+"""
+    custom = f"\napiVersion: {shop.namespace}.example.org/%s\nkind: Tide\nmetadata: {{name: high}}\n"
+    fine = shop.spec("rel_1", definition, custom % "v1", cluster_scoped=True)
+    assert blocking(shop.preview(fine)) == []
+    (said,) = blocking(shop.preview(shop.spec("rel_1", definition, custom % "v2", cluster_scoped=True)))
+    assert "has no Tide in" in said
+
+
+def test_drift_of_a_colour_is_told_of_the_colour_that_is_there(shop: ClusterRuns) -> None:
+    shop.release(shop.spec("rel_1", CONFIG, DEPLOYMENT, SERVICE, **BLUE_GREEN), 1)
+    spec = shop.spec("rel_2", CONFIG, DEPLOYMENT, SERVICE, variables={"image": "shop:2"}, **BLUE_GREEN)
+    shop.release(spec, 2)
+    shop.kubectl("set", "image", "deployment/web-green", "web=shop:3")
+    rows = {row["name"]: row for row in shop.preview(spec)["services"] if row["action"] != "none"}
+    assert list(rows) == ["Deployment/web-green"]
+    assert {"before": "shop:3", "after": "shop:2"}.items() <= rows["Deployment/web-green"]["changes"][
+        0
+    ].items()
+    # Another release of the same still takes the other colour: what was changed by hand keeps the traffic till then.
+    other = {row["name"]: row["action"] for row in shop.preview({**spec, "release_id": "rel_3"})["services"]}
+    assert other["Deployment/web-blue"] == "change"
+
+
+FAILING = """
+apiVersion: batch/v1
+kind: Job
+metadata: {name: migrate}
+spec:
+  activeDeadlineSeconds: 1
+  template: {spec: {restartPolicy: Never, containers: [{name: migrate, image: "shop:1"}]}}
+"""
+
+
+def test_a_job_that_failed_in_an_earlier_release_runs_again_in_the_next(shop: ClusterRuns) -> None:
+    with pytest.raises(ReleaseError) as failed:
+        shop.release(shop.spec("rel_1", FAILING), 1)
+    assert failed.value.error_key == "rollout_failed"
+    uid = shop.get("job", "migrate")["metadata"]["uid"]
+    # Taken up again, it is the same failure.
+    with pytest.raises(ReleaseError):
+        shop.release(shop.spec("rel_1", FAILING), 2)
+    assert shop.get("job", "migrate")["metadata"]["uid"] == uid
+    preview = shop.preview(shop.spec("rel_2", FAILING))
+    assert [one["code"] for one in preview["checks"] if one["level"] == "warning"].count("job_replaced") == 1
+    assert [row["action"] for row in preview["services"]] == ["change"]
+    with pytest.raises(ReleaseError):
+        shop.release(shop.spec("rel_2", FAILING), 3)
+    assert shop.get("job", "migrate")["metadata"]["uid"] != uid
+
+
+SET = """
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: store}
+spec:
+  replicas: 3
+  podManagementPolicy: Parallel
+  serviceName: store
+  selector: {matchLabels: {app: store}}
+  template:
+    metadata: {labels: {app: store}}
+    spec: {containers: [{name: store, image: "shop:1"}]}
+"""
+
+
+def test_a_quota_that_lets_only_some_of_the_pods_in_is_told_at_once(shop: ClusterRuns) -> None:
+    shop.kubectl("create", "quota", "small", "--hard=pods=1")
+    began = time.monotonic()
+    with pytest.raises(ReleaseError, match="exceeded quota") as failed:
+        shop.release(shop.spec("rel_1", SET, health_timeout=90), 1)
+    assert failed.value.error_key == "rollout_failed"
+    assert time.monotonic() - began < 30
+    assert shop.names("pods")
