@@ -11,7 +11,7 @@ JOBS   ?= $(shell nproc)
 TESTS  ?= tests
 # Those with a Molecule scenario.
 ROLES  ?= release_compose bundle_delivery container_runtime compose_environment \
-          release_kubernetes
+          network_entry release_kubernetes
 
 .PHONY: help
 help: ## Show this list

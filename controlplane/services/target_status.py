@@ -22,6 +22,8 @@ from controlplane.store.tables import Job, Release, Service, Target
 
 STATUS_TIMEOUT = 120.0
 BATCH = 20
+# Releases that are made meanwhile refer to the row and do not wait for it.
+_ROW: Any = {"key_share": True}
 
 
 def request(core: Core, actor: Actor, target_id: str) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def note(
     session: Session, release: Release, project: str, found: Mapping[str, Mapping[str, Any]], now: datetime
 ) -> None:
     """Keep what a release's run found running when it ended: for each host what the host tells of this service."""
-    target = session.get_one(Target, release.target_id, with_for_update=True)
+    target = session.get_one(Target, release.target_id, with_for_update=_ROW)
     service = session.get_one(Service, release.service_id)
     known: Mapping[str, Any] = target.status.get("hosts", {})
     hosts = {}
@@ -74,8 +76,12 @@ def note(
         others = [one for one in (known.get(name) or {}).get("projects", []) if one.get("project") != project]
         own = {"project": project, **_named(service), **live}
         hosts[name] = _of_host(name, [*others, own])
-    mine = set(session.scalars(select(Release.id).where(Release.service_id == service.id)))
-    drift = [one for one in target.status.get("drift", []) if one.get("release") not in mine]
+    drift = list(target.status.get("drift", []))
+    if drift:
+        told = [one["release"] for one in drift]
+        mine = select(Release.id).where(Release.service_id == service.id, Release.id.in_(told))
+        gone = set(session.scalars(mine))
+        drift = [one for one in drift if one["release"] not in gone]
     target.status = {"hosts": hosts, "drift": drift}
     target.status_at = now
 
@@ -256,7 +262,7 @@ class TargetStatusJob:
         now = self._core.clock.now()
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
-            target = session.get_one(Target, self._lease.resource_id, with_for_update=True)
+            target = session.get_one(Target, self._lease.resource_id, with_for_update=_ROW)
             jobs.finish(job, now, "failed" if self._has_failed else "succeeded")
             if target.status_at is not None and target.status_at > self._began_at:
                 # A release ended meanwhile, or a later look: what they found is newer.

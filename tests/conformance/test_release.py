@@ -149,6 +149,33 @@ def test_drift_is_found_and_nothing_is_changed_by_looking(site: Site, runtime: R
     assert its.running() == left
 
 
+def test_what_runs_is_known_as_soon_as_a_release_has_ended(site: Site, runtime: Runtime) -> None:
+    its = runtime.application()
+    its.add("1", "web", tags=["1", "2"])
+    its.add("2", "web", tags=["3-bad"])
+    first = its.release("1", "1")
+    assert first["lifecycle_state"] == "applied", first["diagnostics_json"]
+    assert _known(site, its.target) == {first["release_id"]}
+    failed = its.release("2", "3-bad")
+    assert failed["lifecycle_state"] == "failed"
+    # A run that failed does not know: the target is looked at.
+    until = time.monotonic() + 60
+    while _known(site, its.target) != {failed["release_id"]}:
+        assert time.monotonic() < until, site.admin.get(f"/deploy/targets/{its.target}/status")
+        time.sleep(0.2)
+    back = its.service.rollback(failed)
+    assert back["lifecycle_state"] == "applied", back["diagnostics_json"]
+    assert _known(site, its.target) == {back["release_id"]}
+
+
+def _known(site: Site, target: str) -> set[str]:
+    """Return which releases the hosts of a target are known to run; each of them runs something."""
+    found = site.admin.get(f"/deploy/targets/{target}/status")["hosts"]
+    projects = [one for host in found.values() for one in host.get("projects", [])]
+    assert all(one["service"] and one["services"] for one in projects)
+    return {one["release_id"] for one in projects}
+
+
 def _drift(site: Site, target: str) -> list[dict[str, object]]:
     job = site.admin.post(f"/deploy/targets/{target}/drift")
     until = time.monotonic() + 60
