@@ -37,6 +37,8 @@ class Settings:
     link-local or the like; `cluster_allow_insecure_tls` lets clusters in whose certificate is not verified.
     `bundle_trusted_keys` are files or base64 of ed25519 public keys; when there is one, a bundle must be signed by
     one of them. `bundle_dir` is the bundle that environments are installed from, on every machine with a worker.
+    `trusted_proxies` is how many proxies stand before the server, each of which appends who asked it to
+    X-Forwarded-For: that many entries from its end are believed, so that the limit of failed logins counts by client.
     `notification_address_allow` are networks that a notification may go to although they are not of the internet.
     """
 
@@ -58,6 +60,7 @@ class Settings:
     drift_interval_seconds: float = 0
     network_entry_check_seconds: float = 60
     basic_auth: bool = True
+    trusted_proxies: int = 0
     log_level: str = "INFO"
     policy_file: Path | None = None
     artifact_url: str | None = None
@@ -280,6 +283,7 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "drift_interval_seconds": _whole(0),
     "network_entry_check_seconds": _whole(0),
     "basic_auth": _switch,
+    "trusted_proxies": _whole(0),
     "log_level": _level,
     "policy_file": _path,
     "artifact_url": _web_url,

@@ -6,6 +6,7 @@ from __future__ import annotations
 from importlib import metadata
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from controlplane import bootstrap
 from controlplane.api import health, metrics, openapi, path_text, problem, request_id, request_log, routes
@@ -45,6 +46,11 @@ def create_app(core: Core) -> Flask:
     app.register_blueprint(health.blueprint)
     app.register_blueprint(metrics.blueprint)
     bootstrap.open_doors(app)
+    # Not before the rest: it changes who asks, for everything inside.
+    if core.settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=core.settings.trusted_proxies, x_proto=0, x_host=0, x_port=0, x_prefix=0
+        )
     return app
 
 

@@ -75,6 +75,11 @@ STATUSES: Mapping[State, tuple[str, ...]] = {
 ALIASES: Mapping[str, State] = {"succeeded": State.APPLIED, "rolled_back": State.ROLLBACK}
 
 
+def stored_words(state: State) -> tuple[str, ...]:
+    """Return each word that reads as a state: its own, and what others call it."""
+    return (str(state), *(word for word, meant in ALIASES.items() if meant is state))
+
+
 def read_state(stored: str) -> State:
     """Return the state that a stored or imported word means.
 

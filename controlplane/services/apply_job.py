@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from controlplane.domain import run_time, step
 from controlplane.domain.diagnostics import Findings, describe
 from controlplane.domain.errors import ERRORS, Problem
-from controlplane.domain.release import State
+from controlplane.domain.release import State, read_state
 from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
 from controlplane.services import (
     approvals,
@@ -298,7 +298,7 @@ class ApplyJob:
             timeline.release_event(release, "rollback_completed", undone=undone.id),
             timeline.release_event(undone, "rollback_completed", rollback=release.id),
         ]
-        if undone.state in (State.APPLIED, State.FAILED):
+        if read_state(undone.state) in (State.APPLIED, State.FAILED):
             guard.move_release(session, undone, State.ROLLBACK, rolled_back_by=release.id)
         return told
 

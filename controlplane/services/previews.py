@@ -16,7 +16,7 @@ from controlplane.domain import rollback
 from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
 from controlplane.domain.permission import Actor, Permission, runtime_permission
-from controlplane.domain.release import State
+from controlplane.domain.release import State, read_state
 from controlplane.services import access, catalog, jobs, timeline, variables, views
 from controlplane.services.core import Core
 from controlplane.store import events
@@ -110,7 +110,7 @@ def request_rollback(
             _version(session, session.get_one(Service, undone.service_id), goal.service_version),
         )
     _require_release(core, actor, project, target, "rollback")
-    if undone.state not in (State.APPLIED, State.FAILED):
+    if read_state(undone.state) not in (State.APPLIED, State.FAILED):
         raise Problem(
             "release_state_invalid",
             f"a release that is {undone.state} cannot be rolled back",

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from controlplane.domain import preview as previews
 from controlplane.domain.errors import Problem
 from controlplane.domain.permission import Actor, Permission, runtime_permission
-from controlplane.domain.release import State, read_state
+from controlplane.domain.release import State, read_state, stored_words
 from controlplane.services import access, approvals, jobs, policy, timeline, views
 from controlplane.services.core import Core
 from controlplane.store import events, guard, locking, pages
@@ -138,6 +138,9 @@ def _check_repeated(core: Core, release: Release, repeated: Mapping[str, Any]) -
         )
 
 
+HAS_CHANGED = (State.APPLIED, State.FAILED, State.ROLLBACK)
+
+
 def _check_not_stale(session: Session, release: Release) -> None:
     """Refuse when another release changed the target since; the worker compares with the host itself."""
     moved = session.scalar(
@@ -146,9 +149,7 @@ def _check_not_stale(session: Session, release: Release) -> None:
             Release.service_id == release.service_id,
             Release.id != release.id,
             Release.started_at > release.created_at,
-            or_(
-                Release.state == State.APPLIED, Release.state == State.FAILED, Release.state == State.ROLLBACK
-            ),
+            Release.state.in_([word for state in HAS_CHANGED for word in stored_words(state)]),
         )
     )
     if moved is not None:
@@ -186,7 +187,7 @@ def list_(core: Core, actor: Actor, filters: Mapping[str, str], page: pages.Page
     }
     for name, value in filters.items():
         if name == "lifecycle_state":
-            query = query.where(Release.state == str(read_state(value)))
+            query = query.where(Release.state.in_(stored_words(read_state(value))))
         elif name in columns:
             query = query.where(or_(*(column == value for column in columns[name])))
         else:

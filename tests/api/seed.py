@@ -256,6 +256,7 @@ def _good(ids: Mapping[str, str], job: str) -> dict[str, tuple[dict[str, str], d
             {},
             {"fingerprint": FINGERPRINT},
         ),
+        "POST /hosts/{host_id}/host-key/fetch": ({"host_id": ids["shown_host"]}, {}, None),
         "POST /hosts/{host_id}/check": ({"host_id": "hst"}, {}, None),
         "PATCH /deploy/targets/{target_id}": ({"target_id": ids["spare_target"]}, {}, {"name": "renamed"}),
         "POST /artifacts": ({}, {"project_id": "prj"}, ARCHIVE),

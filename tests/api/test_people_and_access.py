@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from flask import Flask
 from sqlalchemy import select, text
 
+from controlplane.api.app import create_app
 from controlplane.api.login_limit import MOST
 from controlplane.domain.errors import Problem
 from controlplane.services import access
@@ -248,6 +250,22 @@ def test_whoever_guesses_is_slowed_down_and_a_good_token_still_passes(admin: Cal
     basic = b64encode(f"requester:{PASSWORD}".encode()).decode()
     guess = admin.client.get("/api/v1/me", headers={"Authorization": f"Basic {basic}"})
     assert guess.status_code == 429
+
+
+@pytest.mark.parametrize("proxies", [0, 1, 2])
+def test_failures_are_counted_by_client_behind_as_many_proxies_as_are_trusted(
+    core: Core, proxies: int
+) -> None:
+    app = create_app(replace(core, settings=replace(core.settings, trusted_proxies=proxies)))
+    stranger = Caller(app, "", "", "tg_unknown_token", "")
+
+    def ask(client: str) -> int:
+        # What a client writes there itself comes first; each proxy puts whom it heard behind it.
+        passed = ", ".join(["203.0.113.9", client, "198.51.100.1"][: 1 + proxies])
+        return stranger.send("GET", "/me", headers={"X-Forwarded-For": passed}).status_code
+
+    assert [ask("192.0.2.1") for _ in range(MOST + 1)] == [401] * MOST + [429]
+    assert ask("192.0.2.2") == (429 if proxies == 0 else 401)
 
 
 def test_who_may_only_roll_back_cancels_a_rollback_and_no_release(

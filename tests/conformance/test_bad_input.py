@@ -73,10 +73,11 @@ def target(site: Site, host: tuple[LabHost, str]) -> str:
 
 
 def refused(error: pytest.ExceptionInfo[Refused], status: int, error_key: str) -> dict[str, Any]:
-    """Hold a problem document to its status and key; it always has a hint."""
+    """Hold a problem document to its status and key; it always has a hint, and names fields that are wrong."""
     document = error.value.document
     assert (document["status"], document["error_key"]) == (status, error_key), document
     assert document["hint"]
+    assert document["errors"] or error_key != "validation_error", document
     return document
 
 
@@ -110,6 +111,17 @@ def test_a_variable_that_the_version_has_not(
     with pytest.raises(Refused) as error:
         service.preview(target, "1", variables={"tag": "1", "colour": "blue"})
     assert "variables.colour" in refused(error, 422, "validation_error")["errors"]
+
+
+def test_a_required_variable_that_nobody_gave(site: Site, target: str) -> None:
+    service = site.service()
+    schema = {"tag": {"type": "string", "required": True}}
+    service.add("1", compose("web", port=False), variable_schema=schema)
+    before = kept(site)
+    with pytest.raises(Refused) as error:
+        service.preview(target, "1")
+    assert refused(error, 422, "validation_error")["errors"].keys() == {"variables.tag"}
+    assert kept(site) == before
 
 
 @pytest.mark.parametrize(

@@ -240,3 +240,15 @@ def _delay(server: Queue, worker: Queue, job_id: str) -> float:
     server.wake(job_id)
     thread.join(15)
     return arrived[0] - sent
+
+
+@pytest.mark.postgres
+def test_a_server_that_is_there_before_the_first_worker_can_wake_it(postgres_database: str) -> None:
+    server, worker = ProcrastinateQueue(postgres_database), ProcrastinateQueue(postgres_database)
+    try:
+        server.wake("job_1")
+        worker.prepare()
+        assert worker.wait(5) == "job_1"
+    finally:
+        server.close()
+        worker.close()

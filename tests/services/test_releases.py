@@ -13,7 +13,7 @@ from controlplane.ports.runner import RunOutcome
 from controlplane.services import approvals, audit, expiry, jobs, previews, releases, timeline
 from controlplane.services.job_kinds import KINDS
 from controlplane.store.pages import PageRequest
-from controlplane.store.tables import Job
+from controlplane.store.tables import Job, Release
 from tests.services.installation import Installation, an_event
 
 
@@ -413,3 +413,31 @@ def test_a_word_to_end_it_that_comes_as_it_pauses_takes_it_back(shop: Installati
     taking_back.end(RunOutcome("successful", 0, {}))
     ended = releases.get(shop.core, shop.releaser, release["release_id"])
     assert (ended["lifecycle_state"], ended["diagnostics_json"]["failure_domain"]) == ("failed", "cancelled")
+
+
+@pytest.mark.parametrize(("stored", "asked"), [("succeeded", "applied"), ("rolled_back", "rollback")])
+def test_what_others_call_a_state_is_found_by_either_word(
+    shop: Installation, stored: str, asked: str
+) -> None:
+    ours, theirs = (applied(shop)["release_id"] for _ in range(2))
+    with shop.core.database.write() as session:
+        session.get_one(Release, theirs).state = stored
+        session.get_one(Release, ours).state = asked
+    for word in (stored, asked):
+        page = releases.list_(shop.core, shop.releaser, {"lifecycle_state": word}, PageRequest())
+        assert {row["release_id"] for row in page["items"]} == {ours, theirs}
+        assert {row["lifecycle_state"] for row in page["items"]} == {asked}
+
+
+def test_a_release_that_was_brought_in_as_succeeded_can_be_rolled_back(shop: Installation) -> None:
+    applied(shop)
+    brought = applied(shop, version="2")["release_id"]
+    with shop.core.database.write() as session:
+        session.get_one(Release, brought).state = "succeeded"
+    asked = previews.request_rollback(shop.core, shop.releaser, brought)
+    shop.work_preview()
+    ready = previews.wait(shop.core, shop.releaser, asked["release_id"], 0)
+    releases.rollback(shop.core, shop.releaser, brought, ready["preview_ref"])
+    shop.clock.pass_(seconds=1)
+    shop.work_apply()
+    assert releases.get(shop.core, shop.releaser, brought)["lifecycle_state"] == "rollback"

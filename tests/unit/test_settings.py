@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from controlplane.domain.policy import Risk, read_rule, requirement
 from controlplane.settings import _READERS, Settings, SettingsError, load
 
 
@@ -99,3 +102,23 @@ def test_networks_are_a_list_in_the_file_and_words_in_the_environment(tmp_path: 
     (tmp_path / "tidegate.toml").write_text("cluster_address_allow = 7\n")
     with pytest.raises(SettingsError, match="list of networks"):
         load(home)
+
+
+DESCRIBED = (Path(__file__).resolve().parents[2] / "docs" / "settings.md").read_text()
+
+
+def test_each_setting_is_described() -> None:
+    named = set(re.findall(r"`([a-z_]+)`", "".join(re.findall(r"^\| (`.*?) \|", DESCRIBED, re.MULTILINE))))
+    assert named >= set(_READERS), set(_READERS) - named
+
+
+def test_the_matrix_that_is_described_does_what_is_said_of_it() -> None:
+    (written,) = re.findall(r"```json\n(.*?)```", DESCRIBED, re.DOTALL)
+    rules = [read_rule(row) for row in json.loads(written)]
+
+    def asked(stage: str, risk: Risk) -> int:
+        found = requirement(rules, [], stage, "install", risk)
+        return found.min_approvals if found.needs_approval else 0
+
+    assert [asked(stage, Risk.LOW) for stage in ("development", "staging", "production")] == [0, 0, 2]
+    assert asked("staging", Risk.HIGH) == 1

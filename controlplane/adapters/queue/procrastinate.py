@@ -90,6 +90,8 @@ class ProcrastinateQueue:
             if self._closed:
                 raise RuntimeError("the queue is closed")
             if self._sender is None:
+                # The first wake-up of an installation may come before its first worker, who prepares as well.
+                self.prepare()
                 connector = SyncPsycopgConnector(conninfo=self._url, min_size=1, max_size=4)
                 self._sender = App(connector=connector).open()
             return self._sender
