@@ -248,6 +248,8 @@ NEEDED: Sequence[Ability] = (
     Ability("update", "configmaps"),
     Ability("get", "pods"),
     Ability("list", "pods"),
+    # One that can never start keeps a StatefulSet from going on, also back.
+    Ability("delete", "pods"),
     Ability("get", "pods", subresource="log"),
     Ability("list", "events"),
     # They tell the pods of what is new from those of what it takes the place of.

@@ -90,6 +90,7 @@ class _Watch:
             if time.monotonic() - looked >= _LOOK_AT_PODS_SECONDS:
                 looked = time.monotonic()
                 self._patiently(self._require_hope_for_pods, left)
+                self._patiently(self._free, left)
             if time.monotonic() >= until:
                 raise self._failed(left, "rollout_timeout", f"not ready within {seconds:g} s", [])
             time.sleep(pause)
@@ -151,6 +152,21 @@ class _Watch:
             refused = diagnosis.refusal(self._cluster, thing) if is_short else None
             if refused:
                 raise self._failed([one], "rollout_failed", refused[1], [refused[0]])
+
+    def _free(self, left: list[Ref]) -> None:
+        """A StatefulSet waits for a pod of before that can never start, unless somebody deletes it."""
+        for one in left:
+            for pod in (
+                diagnosis.in_the_way(self._cluster, self.things[one]) if one.kind == "StatefulSet" else []
+            ):
+                said = f"pod {pod['metadata']['name']}, of an earlier revision, cannot start and is deleted"
+                self._tell(self._titles[one], said)
+                try:
+                    self._cluster.delete(pod)
+                except ApiError as error:
+                    # Whoever may not leaves it to people, who see the pod in what is told of the failure.
+                    if error.status != 403:
+                        raise
 
     def _failed(self, left: list[Ref], key: str, why: str, reasons: list[str]) -> ReleaseError:
         objects = diagnosis.objects(self._cluster, [self.things[one] for one in left[:_MOST_LOOKED_AT]])
