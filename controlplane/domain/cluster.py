@@ -248,12 +248,19 @@ NEEDED: Sequence[Ability] = (
     Ability("update", "configmaps"),
     Ability("get", "pods"),
     Ability("list", "pods"),
+    # One that can never start keeps a StatefulSet from going on, also back.
+    Ability("delete", "pods"),
     Ability("get", "pods", subresource="log"),
     Ability("list", "events"),
     # They tell the pods of what is new from those of what it takes the place of.
     Ability("list", "replicasets", "apps"),
 )
-MAKE_NAMESPACE = Ability("create", "namespaces")
+# Of a target that may hold what is outside of namespaces: that a release can bring its namespace and its definitions.
+NEEDED_OUTSIDE: Sequence[Ability] = tuple(
+    Ability(verb, resource, group)
+    for resource, group in (("namespaces", ""), ("customresourcedefinitions", "apiextensions.k8s.io"))
+    for verb in ("get", "create", "patch")
+)
 
 
 def lacking(answers: Mapping[Ability, bool], needed: Iterable[Ability] = NEEDED) -> list[str]:

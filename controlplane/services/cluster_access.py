@@ -6,18 +6,20 @@ It asks the cluster: never call it inside a transaction.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from controlplane.domain import cluster as rules
-from controlplane.domain.cluster import Connection
+from controlplane.domain.cluster import Ability, Connection
 from controlplane.domain.errors import Problem
 from controlplane.services import views
 from controlplane.services.core import Core
 
 
-def lacking(core: Core, connection: Connection, namespace: str) -> list[str]:
-    """Return what the credential may not do in a namespace, of what a release needs: `create deployments.apps`.
+def lacking(
+    core: Core, connection: Connection, namespace: str | None, needed: Sequence[Ability]
+) -> list[str]:
+    """Return what the credential may not do of what is needed, `create deployments.apps`: in a namespace, or outside.
 
     Raises:
         Problem: what `ClusterProbe` says.
@@ -26,20 +28,20 @@ def lacking(core: Core, connection: Connection, namespace: str) -> list[str]:
     whole = core.cluster_probe.abilities(connection, namespace, [rules.EVERYTHING])
     if whole[rules.EVERYTHING]:
         return []
-    return rules.lacking(core.cluster_probe.abilities(connection, namespace, rules.NEEDED))
+    return rules.lacking(core.cluster_probe.abilities(connection, namespace, needed), needed)
 
 
-def require(core: Core, connection: Connection, namespace: str, *, may_make: bool) -> dict[str, Any]:
+def require(core: Core, connection: Connection, namespace: str, *, cluster_scoped: bool) -> dict[str, Any]:
     """Let a namespace pass to which a release can be made; return what a target keeps of it.
 
     Args:
-        may_make: a release may make the namespace, where the credential may.
+        cluster_scoped: a release may hold what is outside of namespaces, and so make the namespace itself.
 
     Raises:
         Problem: `cluster_permission_insufficient` (naming what is lacking), `namespace_missing`, and what
             `ClusterProbe` says.
     """
-    missing = lacking(core, connection, namespace)
+    missing = lacking(core, connection, namespace, rules.NEEDED)
     if missing:
         raise Problem(
             "cluster_permission_insufficient",
@@ -48,8 +50,17 @@ def require(core: Core, connection: Connection, namespace: str, *, may_make: boo
             errors={"namespace": [f"may not {one}" for one in missing]},
             extra={"lacking": missing},
         )
+    outside = lacking(core, connection, None, rules.NEEDED_OUTSIDE) if cluster_scoped else []
+    if outside:
+        raise Problem(
+            "cluster_permission_insufficient",
+            f"the credential may not, outside of namespaces: {', '.join(outside)}",
+            hint="Grant it with a ClusterRole and a ClusterRoleBinding, or leave cluster_scoped out.",
+            errors={"cluster_scoped": [f"may not {one}" for one in outside]},
+            extra={"lacking": outside},
+        )
     exists = core.cluster_probe.has_namespace(connection, namespace)
-    if not exists and not (may_make and _may_make(core, connection)):
+    if not exists and not cluster_scoped:
         raise Problem("namespace_missing", f"there is no namespace {namespace} in the cluster")
     return {
         "ok": True,
@@ -62,10 +73,10 @@ def require(core: Core, connection: Connection, namespace: str, *, may_make: boo
     }
 
 
-def review(core: Core, connection: Connection, namespace: str, *, may_make: bool) -> dict[str, Any]:
+def review(core: Core, connection: Connection, namespace: str, *, cluster_scoped: bool) -> dict[str, Any]:
     """Return what a target keeps of its access, whether it is good or not."""
     try:
-        return require(core, connection, namespace, may_make=may_make)
+        return require(core, connection, namespace, cluster_scoped=cluster_scoped)
     except Problem as problem:
         return _failed(core, connection, problem)
 
@@ -86,8 +97,3 @@ def _failed(core: Core, connection: Connection, problem: Problem) -> dict[str, A
         "namespace_exists": False if is_missing else None,
         "warning": rules.UNVERIFIED if connection.is_insecure else None,
     }
-
-
-def _may_make(core: Core, connection: Connection) -> bool:
-    asked = core.cluster_probe.abilities(connection, None, [rules.MAKE_NAMESPACE])
-    return asked[rules.MAKE_NAMESPACE]

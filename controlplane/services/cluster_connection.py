@@ -103,7 +103,7 @@ def report_on(core: Core, tried: Tried, namespace: str | None) -> dict[str, Any]
         Problem: what `ClusterProbe` says.
     """
     wanted = namespace or tried.connection.namespace or DEFAULT_NAMESPACE
-    missing = cluster_access.lacking(core, tried.connection, wanted)
+    missing = cluster_access.lacking(core, tried.connection, wanted, rules.NEEDED)
     return {
         "reachable": True,
         "error_key": None,

@@ -254,7 +254,7 @@ def _targets(session: Session, cluster_id: str) -> list[Target]:
 
 def _review(core: Core, tried: Tried, target: Target) -> dict[str, Any]:
     namespace = target.namespace or cluster_connection.DEFAULT_NAMESPACE
-    return cluster_access.review(core, tried.connection, namespace, may_make=target.cluster_scoped)
+    return cluster_access.review(core, tried.connection, namespace, cluster_scoped=target.cluster_scoped)
 
 
 def _mark(session: Session, cluster_id: str, found: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:

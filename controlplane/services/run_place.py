@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -82,8 +83,17 @@ def _cluster(core: Core, cluster: Cluster, target: Target) -> RunPlace:
         {cluster.name: RunHost(name=cluster.name, access=None)},
         # Not the credential: one that was renewed leads to the same cluster.
         digest([cluster.id, cluster.endpoint, cluster.ca, target.namespace]),
-        {"release_kubeconfig_file": core.vault.decrypt(cluster.kubeconfig_cipher).decode()},
+        {"release_kubeconfig_file": _kubeconfig(core, cluster)},
     )
+
+
+def _kubeconfig(core: Core, cluster: Cluster) -> str:
+    """Return the credential, with where its endpoint's name may lead: the run resolves it again."""
+    document = json.loads(core.vault.decrypt(cluster.kubeconfig_cipher))
+    guard = {"address_allow": [str(one) for one in core.settings.cluster_address_allow]}
+    for entry in document["clusters"]:
+        entry["cluster"]["extensions"] = [{"name": "tidegate", "extension": guard}]
+    return json.dumps(document)
 
 
 def _open(core: Core, cipher: bytes | None) -> str | None:

@@ -192,7 +192,7 @@ def _find_place(core: Core, project: Project, runtime_type: str, given: Mapping[
         cluster = clusters.named(session, project, word)
     connection = cluster_connection.opened(core, cluster)
     is_scoped = bool(given.get("cluster_scoped"))
-    found = cluster_access.require(core, connection, namespace, may_make=is_scoped)
+    found = cluster_access.require(core, connection, namespace, cluster_scoped=is_scoped)
     return _Place(cluster.id, cluster.version, namespace, is_scoped, found)
 
 

@@ -254,12 +254,12 @@ def test_a_namespace_has_to_be_there_unless_the_target_may_make_it(
     # Who may do everything in namespaces, and nothing outside of them, cannot make one.
     inside = kube_api.kubeconfig_for("inside", "default", [], cluster_rules=ENOUGH)
     assert bring_in(admin, shop, inside, "green").status_code == 201
-    for is_scoped in (False, True):
+    for is_scoped, key in ((False, "namespace_missing"), (True, "cluster_permission_insufficient")):
         answer = bind(
             admin, shop, environment_id, "second", cluster_id="green", namespace="nor-this",
             cluster_scoped=is_scoped,
         )  # fmt: skip
-        assert answer.json["error_key"] == "namespace_missing"
+        assert answer.json["error_key"] == key
     there = bind(admin, shop, environment_id, "second", cluster_id="green", namespace="kube-public")
     assert there.status_code == 201, there.json
     assert there.json["cluster_access"]["namespace_exists"] is True
@@ -291,8 +291,25 @@ def test_each_runtime_has_its_own_members(
     path = f"/deploy/targets/{target_id}"
     assert admin.patch(path, {"host_ids": ["hst_x"]}).json["errors"].keys() == {"host_ids"}
     assert admin.patch(path, {"host_ids": []}).status_code == 200
+
+
+def test_a_target_for_what_is_outside_of_namespaces_needs_a_credential_for_that(
+    admin: Caller, shop: str, deployer: Path, kube_api: KubeApi, kube_namespace: str
+) -> None:
+    cluster_id = bring_in(admin, shop, deployer, "inside").json["id"]
+    place = {"cluster_id": cluster_id, "namespace": kube_namespace}
+    target_id = bind(admin, shop, environment(admin, shop), **place).json["id"]
+    refused = admin.patch(f"/deploy/targets/{target_id}", {"cluster_scoped": True})
+    assert (refused.status_code, refused.json["error_key"]) == (422, "cluster_permission_insufficient")
+    assert (
+        "may not create customresourcedefinitions.apiextensions.k8s.io"
+        in refused.json["errors"]["cluster_scoped"]
+    )
+    assert "create namespaces" in refused.json["lacking"]
+    wide = kube_api.kubeconfig_for("wide", kube_namespace, ENOUGH, cluster_rules=rbac(rules.NEEDED_OUTSIDE))
+    assert connect(admin, cluster_id, kubeconfig=wide.read_text()).status_code == 200
     scoped = admin.patch(f"/deploy/targets/{target_id}", {"cluster_scoped": True})
-    assert (scoped.json["cluster_scoped"], scoped.json["namespace"]) == (True, kube_namespace)
+    assert (scoped.json["cluster_scoped"], scoped.json["namespace"]) == (True, kube_namespace), scoped.json
 
 
 def test_another_connection_marks_the_targets_that_it_fails(

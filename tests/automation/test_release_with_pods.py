@@ -289,3 +289,78 @@ def test_a_canary_is_taken_back_by_people_and_by_its_gate(
     shop.release(web(shop, "rel_5", "2", **fine), 7)
     assert "shop 2" in answer(kube_cluster, get)
     assert names(get) == ["web"]
+
+
+STORE = """
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: store}
+spec:
+  replicas: {{ replicas }}
+  serviceName: store
+  selector: {matchLabels: {app: store}}
+  template:
+    metadata: {labels: {app: store}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: store
+        image: "{{ image }}"
+        readinessProbe: {httpGet: {path: /healthz, port: 8080}, periodSeconds: 1}
+"""
+AGENT = (
+    STORE.replace("StatefulSet", "DaemonSet")
+    .replace("store", "agent")
+    .replace("  replicas: {{ replicas }}\n  serviceName: agent\n", "")
+)
+
+
+def images(get: Callable[..., Any], app: str) -> set[str]:
+    """What the pods that are not going run."""
+    found = [
+        pod for pod in get("pods", "-l", f"app={app}")["items"] if "deletionTimestamp" not in pod["metadata"]
+    ]
+    return {pod["spec"]["containers"][0]["image"] for pod in found}
+
+
+@pytest.mark.parametrize(
+    ("part", "kind", "name", "count"),
+    [
+        pytest.param(STORE, "StatefulSet", "store", 3, id="stateful"),
+        pytest.param(AGENT, "DaemonSet", "agent", 1, id="daemon"),
+    ],
+)
+def test_stateful_and_daemon_sets_are_waited_for_until_every_pod_is_of_the_release(
+    shop: ClusterReleases, get: Callable[..., Any], part: str, kind: str, name: str, count: int
+) -> None:
+    title = f"{kind}/{name}"
+    shop.release(web(shop, "rel_1", replicas=count, parts=(part,)), 1)
+    assert f"{title}: {count}/{count} ready" in shop.said
+    assert shop.result("apply")["live"]["services"][0]["running"] == count
+    assert len(get("pods", "-l", f"app={name}")["items"]) == count
+    assert shop.release(web(shop, "rel_2", replicas=count, parts=(part,)), 2)["changed"] is False
+    # One pod after another: the set is ready only when the last of them is new.
+    shop.release(web(shop, "rel_3", "2", replicas=count, parts=(part,)), 3)
+    assert f"{title}: 0/{count} ready" in shop.said
+    assert images(get, name) == {"shop:2"}
+    began = time.monotonic()
+    assert not shop.run("apply", shop.previewed(web(shop, "rel_4", "no-such", count, parts=(part,)), 4))
+    assert time.monotonic() - began < 40
+    failed = shop.result("apply")
+    assert failed["error_key"] == "image_missing"
+    assert failed["diagnostics"]["objects"][0]["object"] == title
+    # The way back has to get past the pod that never came up.
+    assert shop.run("rollback", shop.previewed(web(shop, "rel_5", "2", count, parts=(part,)), 5)), shop.said
+    assert images(get, name) == {"shop:2"}
+
+
+def test_a_daemon_set_that_crashes_is_given_up_soon(shop: ClusterReleases) -> None:
+    crashing = AGENT.replace(
+        'image: "{{ image }}"', 'image: "{{ image }}"\n        command: ["/bin/sh", "-c", "exit 5"]'
+    )
+    began = time.monotonic()
+    assert not shop.run("apply", web(shop, "rel_1", parts=(crashing,), health_timeout=120))
+    assert time.monotonic() - began < 60
+    failed = shop.result("apply")
+    assert failed["error_key"] == "rollout_failed"
+    assert {one["exit_code"] for one in failed["diagnostics"]["objects"][0]["pods"]} == {5}

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -440,6 +441,85 @@ def test_a_line_that_breaks_is_told_and_a_release_over_a_new_one_is_not_the_prev
         assert "leads to another cluster" in stale["diagnostics_json"]["summary"]
 
 
+def command(site: Site) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The `tidegate` command, logged in."""
+    host, port = site.admin.address
+    login = {"TIDEGATE_URL": f"http://{host}:{port}", "TIDEGATE_TOKEN": site.admin.token}
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*server.command(), *words],
+            env={**os.environ, **login},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def test_all_kinds_of_objects_from_the_command_line(shop: Shop, site: Site, tmp_path: Path) -> None:
+    tidegate = command(site)
+
+    def done(*words: str) -> str:
+        ended = tidegate(*words)
+        assert ended.returncode == 0, ended.stdout + ended.stderr
+        return ended.stdout
+
+    name = f"cli-{shop.name}"
+    kubeconfig = str(shop.cluster.api.kubeconfig)
+    done("cluster", "import", "--project", site.project_id, "--name", name, "--kubeconfig-file", kubeconfig)
+    done("target", "create", "--project", site.project_id, "--name", name, "--environment", shop.on.environment_id,
+         "--cluster", name, "--namespace", shop.namespace, "--cluster-scoped")  # fmt: skip
+    parts = {"definition": DEFINITION, "custom": CUSTOM, "config": CONFIG, "secret": SECRET, "web": DEPLOYMENT,
+             "front": FRONT, "job": JOB}  # fmt: skip
+    for version, left_out in (("1", ""), ("2", "front")):
+        folder = tmp_path / version
+        folder.mkdir()
+        files = [f"{part}.yaml" for part in parts if part != left_out]
+        for part, text in parts.items():
+            (folder / f"{part}.yaml").write_text(text % {"name": shop.name})
+        described = {"version": version, "manifests": files, "variables": VARIABLES, "health_timeout": 60}
+        (folder / "service.yml").write_text(json.dumps(described))
+        done("service", "version", "add", shop.name, str(folder))
+    targets = json.loads(done("target", "list", "--json"))["items"]
+    (target,) = [one["id"] for one in targets if one["name"] == name]
+    value = {"scope_type": "target", "scope_id": target, "name": "password", "value": PASSWORD}
+    site.admin.put(f"/services/{shop.service.id}/variables", value)
+    asked = ["--target", name, "--service", shop.name]
+
+    first = done("release", "apply", "--yes", *asked, "--version", "1")
+    assert f"Deployment/{shop.name}" in first
+    assert "1/1 ready" in first
+    assert shop.get("tide", "high")["spec"] == {"height": 3}
+    assert shop.get("job", shop.name)["status"]["succeeded"] == 1
+    assert shop.get("secret", shop.name) is not None
+
+    done("release", "apply", "--yes", *asked, "--version", "1", "--var", "greeting=good evening")
+    assert shop.get("configmap", shop.name)["data"] == {"greeting": "good evening"}
+
+    evening = ["--version", "2", "--var", "greeting=good evening"]
+    assert f"Service/{shop.name}" in done("release", "preview", *asked, *evening)
+    done("release", "apply", "--yes", *asked, *evening)
+    assert shop.get("service", shop.name) is None
+    pruned = json.loads(done("release", "list", "--json"))["items"][0]["release_id"]
+
+    began = time.monotonic()
+    failed = tidegate("release", "apply", "--yes", *asked, *evening, "--var", "tag=no-such")
+    assert time.monotonic() - began < 30
+    assert failed.returncode == 1, failed.stdout + failed.stderr
+    for said in ("image_missing", "shop:no-such"):
+        assert said in failed.stdout + failed.stderr
+    broken = json.loads(done("release", "list", "--json"))["items"][0]["release_id"]
+    assert "image_missing" in done("release", "show", broken)
+
+    done("release", "rollback", "--yes", broken)
+    assert shop.get("deployment", shop.name)["status"]["readyReplicas"] == 1
+    done("release", "rollback", "--yes", pruned)
+    assert shop.get("service", shop.name) is not None
+    assert PASSWORD not in first + failed.stdout + failed.stderr + done("release", "logs", broken)
+
+
 def test_the_same_from_the_command_line(shop: Shop, site: Site, tmp_path: Path) -> None:
     folder = tmp_path / "shop"
     (folder / "deploy").mkdir(parents=True)
@@ -453,17 +533,7 @@ def test_the_same_from_the_command_line(shop: Shop, site: Site, tmp_path: Path) 
         f'version: "1"\nkustomization: deploy\nvariables: {variables}\nhealth_timeout: 60\n'
     )
 
-    def tidegate(*words: str) -> subprocess.CompletedProcess[str]:
-        host, port = site.admin.address
-        login = {"TIDEGATE_URL": f"http://{host}:{port}", "TIDEGATE_TOKEN": site.admin.token}
-        return subprocess.run(
-            [*server.command(), *words],
-            env={**os.environ, **login},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
+    tidegate = command(site)
     done = tidegate("service", "version", "add", shop.name, str(folder))
     assert done.returncode == 0, done.stderr
     shop.set_values()

@@ -7,9 +7,10 @@ import dataclasses
 
 from sqlalchemy import select
 
+from controlplane.ports.runner import RunOutcome
 from controlplane.services import jobs, target_status
 from controlplane.services.core import Core
-from controlplane.store.tables import Job
+from controlplane.store.tables import Event, Job, Target
 from tests.services.installation import Installation
 from tests.services.test_releases import applied
 
@@ -48,3 +49,32 @@ def test_a_target_with_a_release_is_looked_at_once_an_interval(shop: Installatio
         jobs.finish(session.get_one(Job, look.id), core.clock.now(), "failed")
     assert target_status.look_where_due(core) == 1
     assert len(looks(shop)) == 2
+
+
+def test_a_look_that_the_schedule_asked_for_finds_what_drifted_and_tells_it_once(shop: Installation) -> None:
+    core = every_hour(shop)
+    release = applied(shop)
+    assert target_status.look_where_due(core) == 1
+    lease = shop.claim()
+    assert lease is not None
+    job = target_status.TargetStatusJob(core, lease)
+    run = job.begin()
+    assert run is not None
+    assert run.playbook == "target_status.yml"
+    seeing = job.end(RunOutcome("successful", 0, {"a.status": {"services": [], "release_id": None}}))
+    assert seeing is not None
+    assert seeing.playbook == "release_preview.yml"
+    assert seeing.documents["release_spec_file"]["release_id"] == release["release_id"]
+    row = {"name": "web", "action": "change", "changes": [{"path": "image", "before": "1", "after": "2"}]}
+    found = {"services": [row, {"name": "side", "action": "none"}]}
+    assert job.end(RunOutcome("successful", 0, {"a.preview": found})) is None
+    with core.database.read() as session:
+        target = session.get_one(Target, shop.targets["development"])
+        told = list(session.scalars(select(Event).where(Event.action == "resource.drift_found")))
+        assert [one["service"] for one in target.status["drift"]] == ["web"]
+        assert target.status_at == core.clock.now()
+    assert [(one.resource_id, one.status) for one in told] == [(shop.targets["development"], "warning")]
+    # The next look is an interval later.
+    assert target_status.look_where_due(core) == 0
+    shop.clock.pass_(seconds=HOUR)
+    assert target_status.look_where_due(core) == 1

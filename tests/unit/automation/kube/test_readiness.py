@@ -22,7 +22,7 @@ def deployment(**status: object) -> dict:
         (deployment(replicas=5, updatedReplicas=5, availableReplicas=5), True, "5/5 ready"),
         (deployment(replicas=6, updatedReplicas=3, availableReplicas=5), False, "3/5 ready"),
         (deployment(replicas=7, updatedReplicas=5, availableReplicas=7), False, "5/5 ready, 2 old to end"),
-        (deployment(replicas=5, updatedReplicas=5, availableReplicas=5, observedGeneration=1), False, "5/5 ready"),
+        (deployment(replicas=5, updatedReplicas=5, availableReplicas=5, observedGeneration=1), False, "0/5 ready"),
         (deployment(), False, "0/5 ready"),
         (thing("Deployment", {"replicas": 0}, {"observedGeneration": 2}), True, "0/0 ready"),
         (thing("Deployment", {}, {"observedGeneration": 2}), False, "0/1 ready"),

@@ -6,6 +6,7 @@ from ansible_collections.tidegate.deploy.plugins.module_utils.kube import (
     canary,
     colours,
     field_owners,
+    fingerprint,
     images,
     inventory,
     kinds,
@@ -15,6 +16,7 @@ from ansible_collections.tidegate.deploy.plugins.module_utils.kube import (
     strategy,
 )
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
+from ansible_collections.tidegate.deploy.plugins.module_utils.release.veil import Veil
 
 
 def thing(kind: str, name: str = "web", api: str = "v1", **more: object) -> dict:
@@ -150,6 +152,37 @@ def test_quotas() -> None:
         1000,
         0,
     ]
+
+
+def test_a_daemon_set_asks_for_a_pod_on_each_of_its_nodes() -> None:
+    full = {"metadata": {"name": "all"}, "status": {"hard": {"pods": "4"}, "used": {"pods": "3"}}}
+    pod = {"containers": [{"name": "a"}]}
+    agent = thing("DaemonSet", api="apps/v1", spec={"template": {"spec": pod}})
+    assert quota.exceeded([full], [(None, agent)]) == []
+    assert quota.exceeded([full], [(None, agent), (None, deployment(1))])
+    live = {**agent, "status": {"desiredNumberScheduled": 3}}
+    assert quota.exceeded([full], [(live, agent)]) == []
+    asking = thing("DaemonSet", api="apps/v1", spec={"template": {"spec": {"containers": [
+        {"name": "a", "resources": {"requests": {"cpu": "2"}}}]}}})  # fmt: skip
+    cpu = {"metadata": {"name": "cpu"}, "status": {"hard": {"cpu": "5"}, "used": {"cpu": "0"}}}
+    assert "6 more asked for" in quota.exceeded([cpu], [(live, asking)])[0]
+
+
+def test_what_an_autoscaler_tells_of_itself_in_annotations_is_no_wish() -> None:
+    veil = Veil(b"k" * 32)
+    scaler = thing("HorizontalPodAutoscaler", api="autoscaling/v1", spec={"maxReplicas": 3})
+
+    def part(annotations: dict[str, str]) -> str:
+        return fingerprint.part(
+            {**scaler, "metadata": {**scaler["metadata"], "annotations": annotations}}, veil
+        )
+
+    told = {
+        "autoscaling.alpha.kubernetes.io/conditions": "[1]",
+        "autoscaling.alpha.kubernetes.io/current-metrics": "[]",
+    }
+    assert part(told) == part({**told, "autoscaling.alpha.kubernetes.io/conditions": "[2]"}) == part({})
+    assert part({"autoscaling.alpha.kubernetes.io/behavior": "{}"}) != part({})
 
 
 def test_images_and_pull_secrets() -> None:

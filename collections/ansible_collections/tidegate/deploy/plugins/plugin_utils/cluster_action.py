@@ -43,7 +43,7 @@ _DOMAINS = {
     "namespace_missing": "preflight", "pull_secret_missing": "preflight", "api_version_gone": "preflight",
     "quota_exceeded": "preflight", "image_missing": "runtime", "rollout_failed": "health",
     "rollout_timeout": "timeout", "field_conflict": "policy", "target_locked": "policy", "preview_stale": "policy",
-    "conflict": "policy", "internal_error": "internal",
+    "conflict": "policy", "endpoint_invalid": "policy", "internal_error": "internal",
 }  # fmt: skip
 # Characters of what is shown that go through Ansible, its callbacks and logs.
 _MOST_SHOWN = 512 * 1024

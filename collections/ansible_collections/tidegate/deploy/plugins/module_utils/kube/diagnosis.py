@@ -61,6 +61,27 @@ def pods_of(cluster: Cluster, things: list[dict[str, Any]]) -> dict[Ref, list[Ma
     return found
 
 
+def in_the_way(cluster: Cluster, thing: dict[str, Any]) -> list[dict[str, Any]]:
+    """The pods of a StatefulSet's earlier revisions that cannot get better; empty where that may not be asked."""
+    wanted = (thing.get("status") or {}).get("updateRevision")
+    if not wanted or not readiness.is_seen(thing):
+        return []
+    try:
+        every = cluster.list("v1", "Pod", kinds.ref(thing).namespace, _selector(thing), keep=slim.slim)
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        return []
+    return [
+        pod
+        for pod in every
+        if pods.owner(pod) == thing["metadata"]["uid"]
+        and "deletionTimestamp" not in pod["metadata"]
+        and (pod["metadata"].get("labels") or {}).get("controller-revision-hash") != wanted
+        and pods.hopeless(pods.problems([pod]))
+    ]
+
+
 def refusal(cluster: Cluster, thing: Mapping[str, Any]) -> tuple[str, str] | None:
     """(reason, message) when the server refuses a workload's pods, as the newest events of their making tell."""
     for event in reversed(

@@ -13,6 +13,8 @@ from ..release.veil import Veil
 from . import field_owners, kinds, ownership
 
 ABSENT = "absent"
+# Where a status is told in annotations: an autoscaler's, to who asks in its first version.
+_BREATHING = ("autoscaling.alpha.kubernetes.io/conditions", "autoscaling.alpha.kubernetes.io/current-metrics")
 _VOLATILE = ("managedFields", "resourceVersion", "generation", "selfLink")
 
 
@@ -68,5 +70,8 @@ def _core(value: str) -> str:
 def _content(thing: Mapping[str, Any]) -> dict[str, Any]:
     metadata = {key: value for key, value in thing["metadata"].items() if key not in _VOLATILE}
     labels = {key: value for key, value in (metadata.get("labels") or {}).items() if key != ownership.RELEASE}
+    asked = {
+        key: value for key, value in (metadata.get("annotations") or {}).items() if key not in _BREATHING
+    }
     content = {key: value for key, value in thing.items() if key not in ("status", "metadata")}
-    return {**content, "metadata": {**metadata, "labels": labels}}
+    return {**content, "metadata": {**metadata, "labels": labels, "annotations": asked}}

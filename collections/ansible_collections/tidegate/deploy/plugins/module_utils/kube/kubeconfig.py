@@ -28,7 +28,10 @@ _MOST_BYTES = 1024 * 1024
 
 @dataclass
 class Access:
-    """Where the API is and how it is reached; `headers` hold the credential where it is not a certificate."""
+    """Where the API is and how it is reached; `headers` hold the credential where it is not a certificate.
+
+    `address_allow` are the networks that may be reached although they are loopback or the like; None judges nothing.
+    """
 
     host: str
     port: int
@@ -37,6 +40,7 @@ class Access:
     server_name: str
     headers: dict[str, str] = field(default_factory=dict)
     is_verified: bool = True
+    address_allow: list[str] | None = None
 
 
 def read(path: str | None) -> Access:
@@ -112,7 +116,17 @@ def _access(cluster: Mapping[str, Any], user: Mapping[str, Any], path: Path) -> 
     return Access(
         host=where.hostname, port=port, prefix=where.path.rstrip("/"), tls=tls,
         server_name=str(cluster.get("tls-server-name") or where.hostname), headers=headers, is_verified=is_verified,
+        address_allow=_address_allow(cluster),
     )  # fmt: skip
+
+
+def _address_allow(cluster: Mapping[str, Any]) -> list[str] | None:
+    """What Tidegate wrote into a kubeconfig of its own for the run; a kubeconfig by hand goes where it says."""
+    for one in cluster.get("extensions") or []:
+        if isinstance(one, Mapping) and one.get("name") == "tidegate":
+            found = (one.get("extension") or {}).get("address_allow")
+            return [str(each) for each in found or []]
+    return None
 
 
 def _headers(user: Mapping[str, Any], path: Path) -> dict[str, str]:

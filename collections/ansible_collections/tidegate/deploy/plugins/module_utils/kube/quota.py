@@ -28,14 +28,16 @@ def quantity(text: Any) -> Decimal:
     return Decimal(match[1] + (match[2] or "")) * _SUFFIX[match[3]]
 
 
-def needs(thing: Mapping[str, Any] | None) -> dict[str, Decimal]:
-    """What the pods of an object ask of quotas."""
+def needs(thing: Mapping[str, Any] | None, nodes: int = 1) -> dict[str, Decimal]:
+    """What the pods of an object ask of quotas; `nodes` is how many a DaemonSet is on."""
     spec = kinds.pod_spec(thing) if thing else None
-    if thing is None or spec is None or thing["kind"] in ("CronJob", "DaemonSet"):
+    if thing is None or spec is None or thing["kind"] == "CronJob":
         return {}
     outer = thing.get("spec") or {}
     count = outer.get("parallelism" if thing["kind"] == "Job" else "replicas")
     pods = Decimal(1 if thing["kind"] == "Pod" or count is None else int(count))
+    if thing["kind"] == "DaemonSet":
+        pods = Decimal(nodes)
     found = {"pods": pods}
     for name in _PODS:
         section, resource = name.split(".")
@@ -51,11 +53,13 @@ def exceeded(
     """What there is no room for. `pairs` are each object as it is and as it will be; quotas with scopes are skipped."""
     more: dict[str, Decimal] = {}
     for before, after in pairs:
+        # Of a new DaemonSet only its nodes know how many; one pod is the least.
+        nodes = int(((before or {}).get("status") or {}).get("desiredNumberScheduled", 1))
         for thing, sign in ((before, -1), (after, 1)):
             # A Job that was is over, and its pods count no more.
             if thing is None or (sign < 0 and thing["kind"] == "Job"):
                 continue
-            for name, value in needs(thing).items():
+            for name, value in needs(thing, nodes).items():
                 more[name] = more.get(name, Decimal(0)) + sign * value
     said = []
     for one in quotas:

@@ -68,7 +68,7 @@ def _is(thing: Mapping[str, Any], kind: str, value: str = "True") -> bool:
     return found is not None and found.get("status") == value
 
 
-def _is_seen(thing: Mapping[str, Any]) -> bool:
+def is_seen(thing: Mapping[str, Any]) -> bool:
     """Has the controller looked at the object as it is now?"""
     generation = thing["metadata"].get("generation") or 0
     return (_status(thing).get("observedGeneration") or 0) >= generation
@@ -86,8 +86,8 @@ def _deployment(thing: Mapping[str, Any]) -> State:
     progress = f"{min(fresh, wanted)}/{wanted} ready"
     if thing["spec"].get("paused"):
         return State(True, "is paused in its manifest")
-    if not _is_seen(thing):
-        return State(False, progress)
+    if not is_seen(thing):
+        return _unseen(wanted)
     failure = condition(thing, "ReplicaFailure")
     if failure and failure.get("status") == "True" and _is_refusal(failure):
         return State(False, progress, str(failure.get("message")), _refusal(failure))
@@ -106,23 +106,32 @@ def _stateful_set(thing: Mapping[str, Any]) -> State:
     partition = int((strategy.get("rollingUpdate") or {}).get("partition") or 0)
     ready, updated = _count(thing, "readyReplicas"), _count(thing, "updatedReplicas")
     status = _status(thing)
+    if not is_seen(thing):
+        return _unseen(wanted)
     if strategy.get("type") == "OnDelete":
-        return State(_is_seen(thing) and ready >= wanted, f"{ready}/{wanted} ready")
+        return State(ready >= wanted, f"{ready}/{wanted} ready")
     goal = max(0, wanted - partition)
     is_current = status.get("currentRevision") == status.get("updateRevision")
     # Once all are current there are none left to be called updated.
     fresh = wanted if is_current and not partition else updated
     progress = f"{min(ready, fresh, wanted) if not partition else ready}/{wanted} ready"
-    return State(_is_seen(thing) and ready >= wanted and fresh >= goal, progress)
+    return State(ready >= wanted and fresh >= goal, progress)
 
 
 def _daemon_set(thing: Mapping[str, Any]) -> State:
     wanted = _count(thing, "desiredNumberScheduled")
+    if not is_seen(thing):
+        return _unseen(wanted)
     updated, available = _count(thing, "updatedNumberScheduled"), _count(thing, "numberAvailable")
     if (thing["spec"].get("updateStrategy") or {}).get("type") == "OnDelete":
         updated = wanted
     progress = f"{min(updated, available, wanted)}/{wanted} ready"
-    return State(_is_seen(thing) and updated >= wanted and available >= wanted, progress)
+    return State(updated >= wanted and available >= wanted, progress)
+
+
+def _unseen(wanted: int) -> State:
+    """What its status tells is of before: none of the pods is known to be of the object as it is now."""
+    return State(False, f"0/{wanted} ready")
 
 
 def _job(thing: Mapping[str, Any]) -> State:
@@ -164,7 +173,7 @@ def _conditions(thing: Mapping[str, Any]) -> State:
     if stalled and stalled.get("status") == "True":
         return State(False, "is stalled", str(stalled.get("message") or stalled.get("reason")), "Stalled")
     status = _status(thing)
-    if "observedGeneration" in status and not _is_seen(thing):
+    if "observedGeneration" in status and not is_seen(thing):
         return State(False, "is not seen yet")
     if _is(thing, "Reconciling"):
         return State(False, "is being reconciled")

@@ -18,8 +18,10 @@ from .session import ApiError
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 1.0
 _LOOK_AT_PODS_SECONDS = 2.0
-# What is not ready after the others are is looked at in its turn.
+# So many workloads' pods at one look; the others at the next.
 _MOST_LOOKED_AT = 10
+# A server that fails for so long is not about to answer again.
+_BROKEN_SECONDS = 15.0
 Tell = Callable[[str, str], None]
 
 
@@ -64,6 +66,8 @@ class _Watch:
         self._titles = kinds.titles(self.things)
         self._tell = tell
         self._told: dict[Ref, str] = {}
+        self._looked_at: list[Ref] = []
+        self._answered = time.monotonic()
 
     def states(self) -> dict[Ref, State]:
         return {one: readiness.assess(thing) for one, thing in self.things.items()}
@@ -85,12 +89,31 @@ class _Watch:
             self._require_hope(left)
             if time.monotonic() - looked >= _LOOK_AT_PODS_SECONDS:
                 looked = time.monotonic()
-                self._require_hope_for_pods(left)
+                self._patiently(self._require_hope_for_pods, left)
+                self._patiently(self._free, left)
             if time.monotonic() >= until:
                 raise self._failed(left, "rollout_timeout", f"not ready within {seconds:g} s", [])
             time.sleep(pause)
             pause = min(pause * 1.5, _LONGEST_PAUSE)
-            self._look(left)
+            self._patiently(self._look, left)
+
+    def _patiently(self, ask: Callable[[list[Ref]], None], left: list[Ref]) -> None:
+        """Servers that are made anew, or whose store elects a leader, fail for a moment."""
+        try:
+            ask(left)
+        except ApiError as error:
+            if error.status < 500 or time.monotonic() - self._answered > _BROKEN_SECONDS:
+                raise
+            return
+        self._answered = time.monotonic()
+
+    def _turn(self, left: list[Ref]) -> list[Ref]:
+        """The workloads to be looked at now: first those that were not yet."""
+        workloads = [one for one in left if one.kind in kinds.WORKLOADS]
+        waiting = [one for one in workloads if one not in self._looked_at]
+        chosen = (waiting + [one for one in self._looked_at if one in workloads])[:_MOST_LOOKED_AT]
+        self._looked_at = [one for one in self._looked_at if one not in chosen] + chosen
+        return chosen
 
     def _look(self, left: list[Ref]) -> None:
         for one, thing in self._cluster.live(left, self._project, slim.slim).items():
@@ -116,7 +139,7 @@ class _Watch:
                 raise self._failed([one], "rollout_failed", state.hopeless, [state.reason])
 
     def _require_hope_for_pods(self, left: list[Ref]) -> None:
-        workloads = [self.things[one] for one in left if one.kind in kinds.WORKLOADS][:_MOST_LOOKED_AT]
+        workloads = [self.things[one] for one in self._turn(left)]
         found = diagnosis.pods_of(self._cluster, workloads)
         for thing in workloads:
             one = kinds.ref(thing)
@@ -129,6 +152,21 @@ class _Watch:
             refused = diagnosis.refusal(self._cluster, thing) if is_short else None
             if refused:
                 raise self._failed([one], "rollout_failed", refused[1], [refused[0]])
+
+    def _free(self, left: list[Ref]) -> None:
+        """A StatefulSet waits for a pod of before that can never start, unless somebody deletes it."""
+        for one in left:
+            for pod in (
+                diagnosis.in_the_way(self._cluster, self.things[one]) if one.kind == "StatefulSet" else []
+            ):
+                said = f"pod {pod['metadata']['name']}, of an earlier revision, cannot start and is deleted"
+                self._tell(self._titles[one], said)
+                try:
+                    self._cluster.delete(pod)
+                except ApiError as error:
+                    # Whoever may not leaves it to people, who see the pod in what is told of the failure.
+                    if error.status != 403:
+                        raise
 
     def _failed(self, left: list[Ref], key: str, why: str, reasons: list[str]) -> ReleaseError:
         objects = diagnosis.objects(self._cluster, [self.things[one] for one in left[:_MOST_LOOKED_AT]])

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from ..release.errors import ReleaseError
+from . import address_guard
 from .kubeconfig import Access
 
 PARALLEL = 8
@@ -43,10 +44,29 @@ class _Connection(http.client.HTTPSConnection):
         self._access = access
 
     def connect(self) -> None:
-        plain = socket.create_connection((self.host, self.port), _CONNECT_SECONDS)
+        plain = self._reach()
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         plain.settimeout(_ANSWER_SECONDS)
         self.sock = self._access.tls.wrap_socket(plain, server_hostname=self._access.server_name)
+
+    def _reach(self) -> socket.socket:
+        """Connect to the first address that answers, each judged before: no name leads where none may lead."""
+        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        for address in addresses if self._access.address_allow is not None else []:
+            kind = address_guard.why_forbidden(address, self._access.address_allow or [])
+            if kind:
+                raise ReleaseError(
+                    "endpoint_invalid", f"the cluster's endpoint leads to {kind}, which no cluster may have here",
+                    "An administrator can allow its network with the setting cluster_address_allow.",
+                )  # fmt: skip
+        last: OSError = OSError(f"{self.host} has no address")
+        for address in addresses:
+            try:
+                return socket.create_connection((address, self.port), _CONNECT_SECONDS)
+            except OSError as error:
+                last = error
+        raise last
 
 
 class Session:
