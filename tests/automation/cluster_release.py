@@ -139,13 +139,13 @@ class ClusterReleases:
         assert self.run("apply", self.previewed(spec, token)), self.said
         return self.result("apply")
 
-    def run(self, verb: str, spec: dict[str, Any]) -> bool:
+    def run(self, verb: str, spec: dict[str, Any], *options: str) -> bool:
         """Whether the playbook of this verb ended well."""
-        return self.begin(verb, spec).wait(timeout=300) == 0
+        return self.begin(verb, spec, *options).wait(timeout=300) == 0
 
-    def begin(self, verb: str, spec: dict[str, Any]) -> subprocess.Popen[str]:
+    def begin(self, verb: str, spec: dict[str, Any], *options: str) -> subprocess.Popen[str]:
         """Start the playbook and do not wait."""
-        argv = self.command(verb, spec)
+        argv = [*self.command(verb, spec), *options]
         with open(self.folder / "said.txt", "w") as said:
             return subprocess.Popen(
                 argv, env=self.environment(), cwd=ROOT, stdout=said, stderr=said, text=True

@@ -86,6 +86,24 @@ def versions(get: Callable[..., Any], *kinds: str) -> dict[str, str]:
     }
 
 
+def test_check_mode_tells_what_would_change_and_changes_nothing(
+    shop: ClusterReleases, get: Callable[..., Any]
+) -> None:
+    def foreseen(spec: dict[str, Any]) -> bool:
+        """Whether `--check` says that something would change; every object stays as it is."""
+        before = versions(get)
+        assert shop.run("apply", spec, "--check"), shop.said
+        assert versions(get) == before
+        return bool(shop.result("apply")["changed"])
+
+    first = shop.previewed(shop.spec("rel_1"), 1)
+    assert foreseen(first)
+    assert shop.run("apply", first), shop.said
+    assert not foreseen(shop.previewed(shop.spec("rel_2"), 2))
+    assert foreseen(shop.previewed(shop.spec("rel_3", variables={"greeting": "bye"}), 3))
+    assert foreseen(shop.previewed(shop.spec("rel_4", CONFIG, SECRET, DEPLOYMENT, JOB), 4)), "one goes"
+
+
 def test_first_release_no_change_update_prune_and_rollback(
     shop: ClusterReleases, get: Callable[..., Any]
 ) -> None:

@@ -36,7 +36,7 @@ options:
     default: released
 attributes:
   check_mode:
-    description: Looks and compares, and changes nothing.
+    description: Says whether an object would change, by dry runs on the server, and changes nothing.
     support: full
 author:
   - Tidegate contributors (@tidegate)

@@ -25,6 +25,7 @@ from ansible_collections.tidegate.deploy.plugins.module_utils.kube import (
     operation,
     preview,
     release,
+    scene,
     status,
 )
 from ansible_collections.tidegate.deploy.plugins.module_utils.kube.api_problem import problem
@@ -106,7 +107,7 @@ class ClusterAction(ActionBase):
                 self._require_fit(shown)
                 wanted = replace(wanted, shown_conflicts=frozenset(shown["conflicts"]))
             if self._task.check_mode:
-                return self._told({"changed": False})
+                return self._told({"changed": self._would_change(cluster, wanted, state)})
             compare: Callable[[Scene], None] = self._compare if state == "released" else lambda seen: None
             run = operation.begin(cluster, wanted, compare, self._tell, self._steps, self._decidable)
             if state == "released":
@@ -115,7 +116,16 @@ class ClusterAction(ActionBase):
 
     def _retire(self, cluster: Cluster, wanted: Release) -> dict[str, Any]:
         run = operation.begin_retirement(cluster, wanted, self._tell, self._steps)
-        return self._told({"changed": False} if self._task.check_mode else operation.retire(run))
+        if self._task.check_mode:
+            return self._told({"changed": operation.is_over(run) and bool(run.hold.held.kept)})
+        return self._told(operation.retire(run))
+
+    def _would_change(self, cluster: Cluster, wanted: Release, state: str) -> bool:
+        """Say whether a run would change an object: a decision about a canary does while one waits for it."""
+        if state != "released":
+            return scene.look(cluster, wanted).held.paused is not None
+        rows = preview.preview(cluster, wanted, self._own_veil())["services"]
+        return any(row["action"] != "none" for row in rows)
 
     def _status(self) -> dict[str, Any]:
         projects = self._spec.get("projects") or [self._spec.get("project")]

@@ -166,17 +166,17 @@ def retire(run: Run) -> dict[str, Any]:
 
     Nothing is done where a later release has taken the project over: what was kept is its to judge.
     """
-    if not _is_over(run):
+    if not is_over(run):
         return outcome(run)
     _require_without_traffic(run)
     run.hold.begin()
-    if _is_over(run):
+    if is_over(run):
         run.prune(run.hold.held.kept)
         run.hold.go_on(kept=[], kept_until=None)
     return outcome(run)
 
 
-def _is_over(run: Run) -> bool:
+def is_over(run: Run) -> bool:
     held = run.hold.held
     is_own = held.release_id == run.release.release_id
     return is_own and held.kept_until is not None and held.kept_until <= time.time()
