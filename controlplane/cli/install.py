@@ -13,6 +13,7 @@ from controlplane.cli import output, preview_text, safe_text, task
 from controlplane.cli.command import Session, client_command, pairs
 from controlplane.cli.outcome import Outcome
 from controlplane.cli.resource import find_id
+from controlplane.cli.yaml_file import mapping_in
 
 SIGNS = {"run": ("+", "green"), "done": (" ", "dim"), "undo": ("-", "red")}
 
@@ -121,20 +122,8 @@ task.add_commands(install, _base, "ENVIRONMENT")
 def _body(asked: dict[str, Any]) -> dict[str, Any]:
     body = {**asked, "inputs": pairs(asked["inputs"], "--input") or None}
     if asked["network_entry"] is not None:
-        body["network_entry"] = {"mode": "lvs_vip", "lvs_vip": _mapping_in(asked["network_entry"])}
+        body["network_entry"] = {"mode": "lvs_vip", "lvs_vip": mapping_in(asked["network_entry"])}
     return {name: value for name, value in body.items() if value is not None}
-
-
-def _mapping_in(file: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise click.ClickException(f"{file}: {error}") from error
-    if not isinstance(content, dict):
-        raise click.ClickException(f"{file} is not a mapping")
-    return content
 
 
 def _show_preview(session: Session, made: dict[str, Any]) -> Outcome:

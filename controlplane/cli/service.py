@@ -14,6 +14,7 @@ from controlplane.cli.command import Session, client_command
 from controlplane.cli.resource import Field, Resource, add_commands, find_id
 from controlplane.cli.resources import IN_PROJECT, NAME, PROJECT
 from controlplane.cli.variable import variable
+from controlplane.cli.yaml_file import mapping_in
 
 SERVICES = Resource(
     "service",
@@ -116,14 +117,7 @@ def read_definition(file: Path) -> dict[str, Any]:
     Raises:
         click.UsageError: it is not valid; the message names the member.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise click.UsageError(f"{file}: {error}") from error
-    if not isinstance(content, dict):
-        raise click.UsageError(f"{file}: expected a mapping")
+    content = mapping_in(file)
     unknown = sorted(str(name) for name in content.keys() - {*MEMBERS, *WRITTEN, "variables", "images"})
     if unknown:
         raise click.UsageError(f"{file}: unknown members: {', '.join(unknown)}")

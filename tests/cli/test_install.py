@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Installs by command: what is asked for beside the environment itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from controlplane.cli.outcome import Outcome
+from tests.cli.broken_server import answering, document
+from tests.cli.test_variables import run
+
+ENVIRONMENT = "env_01jd2k3m4n5p6q7r8s9tavbwcx"
+PREVIEW = {
+    "task_id": "tsk_1", "status": "previewed", "preview_ref": "pvw_1", "preview_digest": "sha256:1",
+    "preview": {"preview_ref": "pvw_1", "hosts": {}, "checks": [], "summary": {}, "risk_level": "low",
+                "risk_reasons": [], "inputs": [], "approval": None},
+}  # fmt: skip
+ENTRY = "vip_address: 192.0.2.240/24\nvirtual_router_id: 51\nbackend_nodes: [cp-a, cp-b, cp-c]\n"
+
+
+def test_a_network_entry_is_asked_for_with_the_cluster(tmp_path: Path) -> None:
+    file = tmp_path / "entry.yml"
+    file.write_text(ENTRY)
+    with answering(document(201, PREVIEW)) as server:
+        told = run(
+            server, "--json", "environment", "install", "preview", ENVIRONMENT, "--network-entry", str(file)
+        )
+    assert told.returncode == Outcome.OK, told.stderr
+    assert server.requests[-1][:2] == ("POST", f"/api/v1/environments/{ENVIRONMENT}/install/preview")
+    asked = json.loads(server.bodies[-1])["network_entry"]
+    assert asked["mode"] == "lvs_vip"
+    assert asked["lvs_vip"]["backend_nodes"] == ["cp-a", "cp-b", "cp-c"]
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [", "\x00"])
+def test_a_file_that_holds_no_entry_is_refused_before_anything_is_asked(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "entry.yml"
+    file.write_text(text)
+    with answering(document(201, PREVIEW)) as server:
+        told = run(server, "environment", "install", "preview", ENVIRONMENT, "--network-entry", str(file))
+    assert told.returncode == Outcome.USAGE and str(file) in told.stderr
+    assert not [one for one in server.requests if one[0] == "POST"]
