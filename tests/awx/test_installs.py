@@ -321,6 +321,11 @@ def test_a_schedule_keeps_no_inputs_and_launches_the_install(door: Door) -> None
     answer = shop.by.post("schedules/", {**body, "extra_data": {"profile": "small"}})
     assert answer.status_code == 201, answer.text
     path = f"schedules/{answer.json['id']}/"
+    door.made.clock.pass_(days=5 * 365)
+    door.tick()
+    launched = shop.by.get(f"{path}jobs/").json["results"]
+    assert [(each["name"], each["launch_type"]) for each in launched] == [(shop.name, "scheduled")]
+    assert shop.preview().documents["environment_spec_file"]["profile"] == "small"
     assert door.releaser.send("DELETE", path).status_code == 403
     assert shop.by.send("DELETE", path).status_code == 204
 
