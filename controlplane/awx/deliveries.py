@@ -13,15 +13,23 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from controlplane.awx import ids
-from controlplane.awx.jobs import ENDED, STATUS
+from controlplane.awx import ids, kinds
+from controlplane.awx.jobs import ENDED, STATUS, joined, launched
 from controlplane.services import views
 from controlplane.services.core import Core
-from controlplane.store.tables import AwxJob, AwxNotification, AwxNotifier, AwxNotifierLink, Project, Release
+from controlplane.store.tables import (
+    AwxJob,
+    AwxNotification,
+    AwxNotifier,
+    AwxNotifierLink,
+    InstallTask,
+    Project,
+    Release,
+)
 
 log = logging.getLogger(__name__)
 BATCH = 100
@@ -36,10 +44,10 @@ _one_at_a_time = threading.Lock()
 def note_changes(core: Core) -> int:
     """Make the notifications of jobs that started or ended; return how many jobs that were."""
     is_news = (STATUS.in_(ENDED)) | ((AwxJob.told == "") & (STATUS == "running"))
+    every = select(AwxJob, Release, InstallTask, STATUS.label("status"), Project.name.label("project"))
     news = (
-        select(AwxJob, Release, STATUS.label("status"), Project.name.label("project"))
-        .join(Release, Release.id == AwxJob.release_id)
-        .join(Project, Project.id == Release.project_id)
+        joined(every.select_from(AwxJob))
+        .join(Project, Project.id == func.coalesce(Release.project_id, InstallTask.project_id))
         .where(AwxJob.told != "ended", is_news)
         .order_by(AwxJob.id)
         .limit(BATCH)
@@ -53,7 +61,7 @@ def note_changes(core: Core) -> int:
 
 def _note(core: Core, row: Any) -> None:
     job, has_ended, now = row.AwxJob, row.status in ENDED, core.clock.now()
-    events = ["started"] if job.told == "" and row.Release.started_at else []
+    events = ["started"] if job.told == "" and launched(row).started_at else []
     if has_ended:
         events.append("success" if row.status == "successful" else "error")
     once = sqlite_insert if core.database.is_sqlite else postgresql_insert
@@ -83,9 +91,10 @@ def _note(core: Core, row: Any) -> None:
 
 
 def _payload(row: Any, event: str) -> dict[str, Any]:
-    job, release = row.AwxJob, row.Release
+    job, it, named = row.AwxJob, launched(row), kinds.of_job(row.AwxJob).named(row)
     status = "running" if event == "started" else row.status
-    diagnostics = release.diagnostics or {}
+    diagnostics = it.diagnostics or {}
+    called = " ".join(text for text in (job.template_name, named["version"]) if text)
     return {
         "event": event,
         "id": job.id,
@@ -93,13 +102,12 @@ def _payload(row: Any, event: str) -> dict[str, Any]:
         "url": f"/api/v2/jobs/{job.id}/",
         "status": status,
         "project": row.project,
-        "version": release.service_version,
-        "release_id": release.id,
-        "created_by": release.created_by_name,
-        "started": views.moment(release.started_at),
-        "finished": None if event == "started" else views.moment(job.ended_at or release.finished_at),
+        **named,
+        "created_by": it.created_by_name,
+        "started": views.moment(it.started_at),
+        "finished": None if event == "started" else views.moment(job.ended_at or it.finished_at),
         "job_explanation": job.explanation or str(diagnostics.get("summary") or ""),
-        "text": f"Tidegate: job {job.id}, {job.template_name} {release.service_version}: {status}",
+        "text": f"Tidegate: job {job.id}, {called}: {status}",
     }
 
 

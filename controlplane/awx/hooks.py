@@ -24,13 +24,14 @@ from controlplane.api.auth import current_actor, current_core
 from controlplane.api.login_limit import LoginLimit
 from controlplane.api.parser import read_json
 from controlplane.api.request_id import current_request_id
-from controlplane.awx import ids, launching, templates
+from controlplane.awx import ids, kinds, launching, templates
+from controlplane.awx.about import Asked, Template
 from controlplane.awx.answer import body, json_answer
-from controlplane.awx.launching import SOURCE, Asked, Origin
+from controlplane.awx.launching import SOURCE, Origin
 from controlplane.awx.resource import as_id, field
 from controlplane.awx.resources import PREFIX
 from controlplane.domain.errors import Problem
-from controlplane.domain.permission import Actor, Permission
+from controlplane.domain.permission import Actor
 from controlplane.domain.variables import NAME
 from controlplane.services import access, record
 from controlplane.services.core import Core
@@ -63,7 +64,7 @@ def set_up(pk: str) -> Response:
     core, actor, sent = current_core(), current_actor(), body()
     ids.number(core, templates.JOB_TEMPLATES.kinds)
     template = templates.load(core, actor, pk)
-    _require(core, actor, template)
+    kinds.of_template(template).require(core, actor, template)
     forge, mapping, events = _read(sent)
     key = secrets.token_urlsafe(32)
     row = AwxWebhook(
@@ -81,16 +82,14 @@ def remove(pk: str) -> Response:
     """Remove a template's webhooks: their keys open nothing any more."""
     core, actor = current_core(), current_actor()
     template = templates.load(core, actor, pk)
-    _require(core, actor, template)
+    kinds.of_template(template).require(core, actor, template)
     with core.database.write() as session:
         session.execute(delete(AwxWebhook).where(AwxWebhook.template_uid == template.uid))
         _tell(core, session, actor, "deleted", template, "all")
     return Response(status=204)
 
 
-def _tell(
-    core: Core, session: Session, actor: Actor, verb: str, template: templates.Template, forge: str
-) -> None:
+def _tell(core: Core, session: Session, actor: Actor, verb: str, template: Template, forge: str) -> None:
     project = session.get_one(Project, template.project_id)
     about = ("awx_webhook", str(template.id))
     record.tell(core, session, actor, f"resource.{verb}", about, project, forge=forge, template=template.name)
@@ -98,12 +97,6 @@ def _tell(
 
 def _show(row: AwxWebhook) -> dict[str, Any]:
     return {"webhook_service": row.forge, "mapping": row.mapping, "events": row.events}
-
-
-def _require(core: Core, actor: Actor, template: templates.Template) -> None:
-    with core.database.read() as session:
-        project = session.get_one(Project, template.project_id)
-    access.require(core, actor, Permission.RELEASE_APPLY, project, about=("target", template.target_id))
 
 
 def _read(sent: Mapping[str, Any]) -> tuple[str, dict[str, str], list[str]]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, literal, select
+from sqlalchemy import CompoundSelect, Select, literal, select, union_all
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -24,15 +24,18 @@ from controlplane.store.tables import (
 )
 
 # What each kind of numbered things is numbered by.
-_UIDS: Mapping[str, Select[Any]] = {
+_UIDS: Mapping[str, Select[Any] | CompoundSelect[Any]] = {
     "organization": select(Team.id.label("uid")),
     "project": select(Project.id.label("uid")),
     "inventory": select(Environment.id.label("uid")),
     "host": select(Host.id.label("uid")),
     "credential": select(Registry.id.label("uid")),
     "user": select(User.id.label("uid")),
-    "job_template": select((Service.id + ":" + Target.id).label("uid")).where(
-        Service.project_id == Target.project_id, Service.runtime_type == Target.runtime_type
+    "job_template": union_all(
+        select((Service.id + ":" + Target.id).label("uid")).where(
+            Service.project_id == Target.project_id, Service.runtime_type == Target.runtime_type
+        ),
+        select(Environment.id.label("uid")).where(Environment.mode == "platform_managed"),
     ),
 }
 KINDS = tuple(_UIDS)

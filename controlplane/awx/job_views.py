@@ -13,7 +13,7 @@ from typing import Any
 from flask import Response, request
 
 from controlplane.api.auth import current_actor, current_core
-from controlplane.awx import jobs, launching, lines, query
+from controlplane.awx import jobs, kinds, launching, lines, query
 from controlplane.awx.answer import body, json_answer
 from controlplane.awx.lines import Log
 from controlplane.domain.errors import Problem
@@ -28,7 +28,7 @@ _MEDIA = {"txt": "text/plain", "ansi": "text/plain", "html": "text/html", "json"
 
 def _log(pk: str) -> tuple[Any, Log]:
     found = jobs.row(current_core(), current_actor(), pk)
-    return found, lines.open_log(current_core(), found.AwxJob.id, found.Release.id)
+    return found, lines.open_log(current_core(), found.AwxJob.id, kinds.id_of(found.AwxJob))
 
 
 def events(pk: str) -> Response:
@@ -152,7 +152,7 @@ def relaunch(pk: str) -> Response:
     """Launch the same again: with a preview of its own, and through the gate again."""
     sent = body()
     if sent.get("hosts") not in (None, "", "all"):
-        raise Problem("validation_error", errors={"hosts": ["a release goes to all hosts of its target"]})
+        raise Problem("validation_error", errors={"hosts": ["a job goes to all hosts that it is for"]})
     actor = current_actor()
     key = launching.request_key(
         actor, request.headers.get("X-Request-ID"), request.path, request.get_data(cache=True)

@@ -49,13 +49,11 @@ class Log:
     end: Place
 
 
-def open_log(core: Core, awx_job_id: int, release_id: str) -> Log:
-    """Return a job's log, with the marks that it lacked."""
+def open_log(core: Core, awx_job_id: int, resource_id: str) -> Log:
+    """Return the log of a job, which is of this release or task, with the marks that it lacked."""
     with core.database.read() as session:
         rows = session.execute(
-            select(Job.id, Job.state)
-            .where(Job.resource_id == release_id, Job.resource_type == "release")
-            .order_by(Job.created_at, Job.id)
+            select(Job.id, Job.state).where(Job.resource_id == resource_id).order_by(Job.created_at, Job.id)
         )
         jobs = [(found.id, found.state) for found in rows]
     return Log(awx_job_id, jobs, _end(core, awx_job_id, jobs))

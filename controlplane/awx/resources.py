@@ -81,6 +81,15 @@ def number_of(table: Any, kind: str, uid: Any) -> Any:
     return (table.kind == kind) & (table.uid == uid)
 
 
+def within(actor: Actor, project_id: Any, *permissions: Permission) -> list[Any]:
+    """Return the conditions that narrow rows of one kind among others to projects where the actor may all of this."""
+    return [
+        project_id.in_(access.visible(select(Project.id), actor, each, Project.id))
+        for each in permissions
+        if not reach(actor, each).everything
+    ]
+
+
 # --- organizations: teams ------------------------------------------------------------------------------------
 
 

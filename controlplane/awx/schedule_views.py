@@ -7,21 +7,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from flask import Response
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from controlplane.api.auth import current_actor, current_core
-from controlplane.awx import ids, jobs, launching, query, recurrence, resource, templates
+from controlplane.awx import ids, jobs, kinds, launching, query, recurrence, resource, templates
+from controlplane.awx.about import Asked, Template
 from controlplane.awx.answer import body, json_answer
-from controlplane.awx.launching import Asked
 from controlplane.awx.schedules import FIELDS, SCHEDULES
-from controlplane.awx.templates import Template
 from controlplane.domain.errors import Problem
-from controlplane.domain.permission import Actor, Permission
-from controlplane.services import access, previews, record
+from controlplane.domain.permission import Actor
+from controlplane.services import access, record
 from controlplane.services.core import Core
-from controlplane.store.tables import AwxJob, AwxSchedule, Project, ServiceVersion
+from controlplane.store.tables import AwxJob, AwxSchedule, Project
 
 
 def create_view() -> Response:
@@ -81,7 +80,8 @@ def delete_view(pk: str) -> Response:
     with core.database.read() as session:
         schedule = resource.row(session, actor, SCHEDULES, pk).AwxSchedule
         project = session.get_one(Project, schedule.project_id)
-    access.require(core, actor, Permission.RELEASE_APPLY, project, about=("schedule", str(schedule.id)))
+        permission = kinds.of_uid(ids.uid_of(session, "job_template", schedule.template_id)).permission
+    access.require(core, actor, permission, project, about=("schedule", str(schedule.id)))
     with core.database.write() as session:
         session.execute(delete(AwxSchedule).where(AwxSchedule.id == schedule.id))
         named = {
@@ -147,7 +147,7 @@ def _values(core: Core, actor: Actor, template_pk: str, sent: Mapping[str, Any])
         template, {"extra_vars": sent.get("extra_data"), "scm_branch": texts["scm_branch"] or None}
     )
     _refuse_secrets(core, template, asked)
-    previews.check(core, actor, asked.preview(template))
+    kinds.of_template(template).check(core, actor, template, asked)
     return {
         **texts,
         "template_id": template.id,
@@ -165,13 +165,9 @@ def _values(core: Core, actor: Actor, template_pk: str, sent: Mapping[str, Any])
 
 def _refuse_secrets(core: Core, template: Template, asked: Asked) -> None:
     """A schedule is shown as it was made, so nothing secret is kept in one."""
-    query_of_schemas = select(ServiceVersion.variable_schema).where(
-        ServiceVersion.service_id == template.service_id
-    )
     with core.database.read() as session:
-        schemas = list(session.scalars(query_of_schemas))
-    secret = {name for schema in schemas for name, rule in schema.items() if rule.get("secret")}
+        secret = kinds.of_template(template).secrets(session, template)
     found = sorted(secret & set(asked.variables))
     if found:
-        said = [f"'{name}' is secret: set it on the target or its environment" for name in found]
+        said = [f"'{name}' may be secret: a schedule is shown as it was made" for name in found]
         raise Problem("validation_error", errors={"extra_data": said})

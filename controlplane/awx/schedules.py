@@ -13,7 +13,8 @@ from sqlalchemy import Select, select, update
 from sqlalchemy.orm import aliased
 
 from controlplane.awx import ids, launching, resources, templates
-from controlplane.awx.launching import SOURCE, Asked, Origin
+from controlplane.awx.about import Asked
+from controlplane.awx.launching import SOURCE, Origin
 from controlplane.awx.resource import Column, Resource, field
 from controlplane.awx.resources import PREFIX, number_of, summary
 from controlplane.domain.errors import Problem

@@ -11,14 +11,13 @@ from typing import Any
 from flask import Response, request
 
 from controlplane.api.auth import current_actor, current_core
-from controlplane.awx import jobs, launching, query, templates
+from controlplane.awx import jobs, kinds, launching, query, templates
+from controlplane.awx.about import Asked, Template
 from controlplane.awx.answer import body, json_answer
-from controlplane.awx.launching import Asked, Origin
+from controlplane.awx.launching import Origin
 from controlplane.awx.resource import field
 from controlplane.awx.resources import PREFIX
-from controlplane.awx.templates import Template
 from controlplane.domain.errors import Problem
-from controlplane.services import previews
 
 MOST_AT_ONCE = 100
 BULK_FIELDS = {
@@ -36,12 +35,12 @@ def launch_document(pk: str) -> Response:
 
 
 def survey(pk: str) -> Response:
-    """Show the service's variables as a survey."""
+    """Show what a launch may be told as a survey."""
     return json_answer(templates.survey(current_core(), current_actor(), pk))
 
 
 def launch(pk: str) -> Response:
-    """Launch a release: it is previewed, and applied as policy lets it."""
+    """Launch a release or an install: it is previewed, and applied as policy lets it."""
     core, actor, sent = current_core(), current_actor(), body()
     template = templates.load(core, actor, pk)
     asked = launching.read(template, sent)
@@ -69,7 +68,7 @@ def bulk_launch() -> Response:
     wanted = [_item(number, sent) for number, sent in enumerate(_items())]
     for number, (template, asked) in enumerate(wanted):
         try:
-            previews.check(core, actor, asked.preview(template))
+            kinds.of_template(template).check(core, actor, template, asked)
         except Problem as problem:
             raise _of_item(number, problem) from None
     started = [

@@ -1,87 +1,84 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Job templates: each service on each target of its project that it can be released to, named
-`project / service / target`. They are not kept anywhere, so they are always in step with what there is.
+"""Job templates: each service on each target of its project that it can be released to, `project / service / target`,
+and the install of each environment that the platform manages, `project / environment / install`. They are not kept
+anywhere, so they are always in step with what there is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import Select, and_, case, null, or_, select, union_all
+from sqlalchemy.orm import aliased
 
-from controlplane.awx import resource, resources
+from controlplane.awx import kinds, resource, resources
+from controlplane.awx.about import About, Template
 from controlplane.awx.resource import Column, Resource, field
 from controlplane.awx.resources import PREFIX, InventoryId, OrganizationId, ProjectId, number_of, summary
 from controlplane.domain.permission import Actor, Permission
-from controlplane.services import access
 from controlplane.services.core import Core
-from controlplane.store.tables import (
-    AwxId,
-    Environment,
-    Project,
-    Service,
-    ServiceVersion,
-    Target,
-    VariableValue,
-)
+from controlplane.store.tables import AwxId, Environment, Project, Service, Target
 
 TemplateId = aliased(AwxId)
-NAME = Project.name + " / " + Service.name + " / " + Target.name
-# AWX's words for a survey's questions.
-_QUESTIONS = {"string": "text", "integer": "integer", "number": "float", "boolean": "multiplechoice"}
+# Both kinds as rows of one shape; what is no release has no service and no target.
+_ROWS = union_all(
+    select(
+        (Service.id + ":" + Target.id).label("uid"),
+        (Project.name + " / " + Service.name + " / " + Target.name).label("name"),
+        case((Service.created_at > Target.created_at, Service.created_at), else_=Target.created_at).label("created_at"),
+        Service.project_id.label("project_id"),
+        Target.environment_id.label("environment_id"),
+        Service.id.label("service_id"),
+        Target.id.label("target_id"),
+        Service.runtime_type.label("runtime_type"),
+    )
+    .join(Target, (Target.project_id == Service.project_id) & (Target.runtime_type == Service.runtime_type))
+    .join(Project, Project.id == Service.project_id),
+    select(
+        Environment.id, Project.name + " / " + Environment.name + " / install", Environment.created_at,
+        Environment.project_id, Environment.id, null(), null(), Environment.runtime_type,
+    )
+    .join(Project, Project.id == Environment.project_id)
+    .where(Environment.mode == "platform_managed"),
+).subquery("templates")  # fmt: skip
+_template = _ROWS.c
 
 LAUNCH_FIELDS: Mapping[str, Mapping[str, Any]] = {
-    "extra_vars": field("json", "Values of the service's variables, as JSON or YAML.", default={}),
-    "scm_branch": field("string", "The version of the service; the newest where it is left out."),
+    "extra_vars": field("json", "Values of what the survey asks for, as JSON or YAML.", default={}),
+    "scm_branch": field(
+        "string", "For a release: the version of the service; the newest where it is left out."
+    ),
     "job_type": field("choice", "Only `run`: each launch is previewed anyway.", choices=[["run", "Run"]]),
 }
-
-
-@dataclass(frozen=True)
-class Template:
-    """A template that something is to be launched from."""
-
-    id: int
-    name: str
-    service_id: str
-    target_id: str
-    project_id: str
-    inventory: int | None
-
-    @property
-    def uid(self) -> str:
-        """What the template is numbered by."""
-        return f"{self.service_id}:{self.target_id}"
 
 
 def _select(actor: Actor) -> Select[Any]:
     rows = (
         resources.rows(
-            TemplateId.id.label("pk"), NAME.label("name"), Service, Target, Project, Environment,
-            InventoryId.id.label("inventory"), ProjectId.id.label("project"),
-            OrganizationId.id.label("organization"),
+            TemplateId.id.label("pk"), _ROWS, Project, Environment, InventoryId.id.label("inventory"),
+            ProjectId.id.label("project"), OrganizationId.id.label("organization"),
         )
-        .select_from(Service)
-        .join(Target, (Target.project_id == Service.project_id) & (Target.runtime_type == Service.runtime_type))
-        .join(Project, Project.id == Service.project_id)
-        .join(Environment, Environment.id == Target.environment_id)
-        .join(TemplateId, number_of(TemplateId, "job_template", Service.id + ":" + Target.id))
+        .select_from(_ROWS)
+        .join(Project, Project.id == _template.project_id)
+        .join(Environment, Environment.id == _template.environment_id)
+        .join(TemplateId, number_of(TemplateId, "job_template", _template.uid))
         .outerjoin(InventoryId, number_of(InventoryId, "inventory", Environment.id))
         .outerjoin(ProjectId, number_of(ProjectId, "project", Project.id))
         .outerjoin(OrganizationId, number_of(OrganizationId, "organization", Project.team_id))
     )  # fmt: skip
-    rows = access.visible(rows, actor, Permission.RELEASE_READ, Service.project_id)
-    return access.visible(rows, actor, Permission.TARGET_READ, Target.project_id)
+    released = resources.within(actor, _template.project_id, Permission.RELEASE_READ, Permission.TARGET_READ)
+    installed = resources.within(actor, _template.project_id, Permission.ENVIRONMENT_READ)
+    is_release = _template.target_id.is_not(None)
+    return rows.where(or_(and_(is_release, *released), and_(~is_release, *installed)))
 
 
 def _show(row: Any) -> dict[str, Any]:
     here = f"{PREFIX}/job_templates/{row.pk}"
     return resources.document(
-        "job_template", "job_templates", row.pk, row.name, max(row.Service.created_at, row.Target.created_at),
-        description=f"{row.Environment.stage}, {row.Service.runtime_type}",
+        "job_template", "job_templates", row.pk, row.name, row.created_at,
+        description=f"{row.Environment.stage}, {row.runtime_type}",
         related={
             "launch": f"{here}/launch/",
             "survey_spec": f"{here}/survey_spec/",
@@ -103,32 +100,34 @@ def _show(row: Any) -> dict[str, Any]:
         },
         job_type="run", project=row.project, inventory=row.inventory, organization=row.organization,
         extra_vars="", limit="", job_tags="", skip_tags="",
-    ) | ASKED  # fmt: skip
+    ) | _asked(kinds.of_uid(row.uid))  # fmt: skip
 
 
-# What a launch asks for; the same of every template.
-ASKED: dict[str, Any] = {
-    "ask_variables_on_launch": True,
-    "ask_scm_branch_on_launch": True,
-    "survey_enabled": True,
-    **{
-        f"ask_{name}_on_launch": False
-        for name in (
-            "limit", "tags", "skip_tags", "job_type", "inventory", "credential", "verbosity", "diff_mode",
-            "execution_environment", "labels", "forks", "job_slice_count", "timeout", "instance_groups",
-        )
-    },
-}  # fmt: skip
+def _asked(about: About) -> dict[str, Any]:
+    """Return what a launch asks for."""
+    return {
+        "ask_variables_on_launch": True,
+        "ask_scm_branch_on_launch": about.has_versions,
+        "survey_enabled": True,
+        **{f"ask_{name}_on_launch": False for name in _NEVER_ASKED},
+    }
+
+
+_NEVER_ASKED = (
+    "limit", "tags", "skip_tags", "job_type", "inventory", "credential", "verbosity", "diff_mode",
+    "execution_environment", "labels", "forks", "job_slice_count", "timeout", "instance_groups",
+)  # fmt: skip
 
 JOB_TEMPLATES = Resource(
     path="job_templates", type="job_template",
-    about="Job templates: each service on each target of its project, `project / service / target`.",
+    about="Job templates: each service on each target of its project, `project / service / target`, and the install of "
+    "each environment that the platform manages, `project / environment / install`.",
     permission=Permission.RELEASE_READ, pk=TemplateId.id,
     columns=resources.columns(
-        TemplateId.id, NAME, Service.created_at,
+        TemplateId.id, _template.name, _template.created_at,
         project=Column(ProjectId.id, "id", "The project of it."),
         project__name=Column(Project.name),
-        inventory=Column(InventoryId.id, "id", "The environment of its target."),
+        inventory=Column(InventoryId.id, "id", "The environment that it changes."),
         organization=Column(OrganizationId.id, "id", "The team that its project belongs to."),
     ),
     select=_select, show=_show, kinds=("organization", "project", "inventory", "job_template"),
@@ -136,7 +135,7 @@ JOB_TEMPLATES = Resource(
         **resources.COMMON,
         "ask_variables_on_launch": ("boolean", "Whether a launch takes extra_vars."),
         "ask_scm_branch_on_launch": ("boolean", "Whether a launch takes a version."),
-        "survey_enabled": ("boolean", "Whether the service's variables are asked for as a survey."),
+        "survey_enabled": ("boolean", "Whether what it takes is asked for as a survey."),
     },
 )  # fmt: skip
 
@@ -152,22 +151,20 @@ def load(core: Core, actor: Actor, pk: str) -> Template:
     """Return a template to launch from. Raises Problem `not_found`, also where it is outside the actor's scope."""
     with core.database.read() as session:
         row = resource.row(session, actor, JOB_TEMPLATES, pk)
-    return Template(row.pk, row.name, row.Service.id, row.Target.id, row.Project.id, row.inventory)
+    return Template(
+        row.pk, row.name, row.uid, row.Project.id, row.Environment.id, row.service_id, row.target_id, row.inventory
+    )  # fmt: skip
 
 
 def launch_document(core: Core, actor: Actor, pk: str) -> dict[str, Any]:
     """Return what a launch asks for. Raises Problem `not_found`."""
     template = load(core, actor, pk)
+    about = kinds.of_template(template)
     with core.database.read() as session:
-        schema = _schema(session, template)
-        kept = _kept_names(session, template)
-    needed = [
-        name
-        for name, rule in schema.items()
-        if rule.get("required") and rule.get("default") is None and name not in kept
-    ]
+        questions = about.questions(session, template)
+    needed = [question["variable"] for question in questions if question["required"]]
     return {
-        **ASKED,
+        **_asked(about),
         "can_start_without_user_input": not needed,
         "passwords_needed_to_start": [],
         "variables_needed_to_start": needed,
@@ -179,56 +176,9 @@ def launch_document(core: Core, actor: Actor, pk: str) -> dict[str, Any]:
 
 
 def survey(core: Core, actor: Actor, pk: str) -> dict[str, Any]:
-    """Return the service's variables as a survey. Raises Problem `not_found`."""
+    """Return what a launch may be told, as a survey. Raises Problem `not_found`."""
     template = load(core, actor, pk)
+    about = kinds.of_template(template)
     with core.database.read() as session:
-        schema = _schema(session, template)
-        kept = _kept_names(session, template)
-    return {
-        "name": template.name,
-        "description": "The variables of the newest version of the service.",
-        "spec": [_question(name, rule, name in kept) for name, rule in schema.items()],
-    }
-
-
-def _question(name: str, rule: Mapping[str, Any], is_kept: bool) -> dict[str, Any]:
-    kind = _QUESTIONS[rule.get("type", "string")]
-    choices = [str(value) for value in rule.get("enum") or ()]
-    if rule.get("type") == "boolean":
-        choices = ["true", "false"]
-    if rule.get("secret"):
-        kind = "password"
-    elif choices:
-        kind = "multiplechoice"
-    default = "" if rule.get("secret") else rule.get("default")
-    return {
-        "variable": name,
-        "question_name": name,
-        "question_description": str(rule.get("description") or ""),
-        "type": kind,
-        "required": bool(rule.get("required")) and rule.get("default") is None and not is_kept,
-        "default": "" if default is None else default,
-        "choices": choices,
-        "min": rule.get("minimum"),
-        "max": rule.get("maximum"),
-    }
-
-
-def _schema(session: Session, template: Template) -> Mapping[str, Any]:
-    newest = (
-        select(ServiceVersion.variable_schema)
-        .where(ServiceVersion.service_id == template.service_id)
-        .order_by(ServiceVersion.number.desc())
-        .limit(1)
-    )
-    return session.scalar(newest) or {}
-
-
-def _kept_names(session: Session, template: Template) -> set[str]:
-    """Return the variables that have a value on the target or its environment already."""
-    target = session.get_one(Target, template.target_id)
-    rows = select(VariableValue.name).where(
-        VariableValue.service_id == template.service_id,
-        VariableValue.scope_id.in_((target.id, target.environment_id)),
-    )
-    return set(session.scalars(rows))
+        questions = about.questions(session, template)
+    return {"name": template.name, "description": about.survey, "spec": questions}

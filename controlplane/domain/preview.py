@@ -74,6 +74,12 @@ def check_usable(
         raise Problem("preview_used")
 
 
+def told_against(document: Mapping[str, Any] | None) -> str:
+    """Return what a preview shows against itself, in one line; nothing where it shows none."""
+    checks = blocking((document or {}).get("checks", []))
+    return "; ".join(f"{check.get('code')}: {check.get('message')}" for check in checks)
+
+
 def blocking(checks: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Return the checks that keep a preview from getting its ref."""
     return [check for check in checks if check.get("level") == "blocking"]

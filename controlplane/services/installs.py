@@ -60,6 +60,19 @@ def request_preview(
     return _queue_preview(core, actor, environment, project, request, None)
 
 
+def check(core: Core, actor: Actor, environment_id: str) -> None:
+    """Let pass what `request_preview` would make an install of; nothing is made.
+
+    Raises:
+        Problem: as `request_preview`.
+    """
+    environment, _project = _installable(core, actor, environment_id)
+    with core.database.read() as session:
+        nodes = install_spec.nodes_of(session, environment.id)
+        rules.check_nodes(environment.runtime_type, (node["role"] for node in nodes))
+        tasks.refuse_beside(session, SUBJECT, environment)
+
+
 def request_rollback(
     core: Core, actor: Actor, environment_id: str, task_id: str | None = None
 ) -> dict[str, Any]:

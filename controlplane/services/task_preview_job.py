@@ -100,8 +100,12 @@ class TaskPreviewJob:
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
             task = session.get_one(InstallTask, self._lease.resource_id)
-            told = self._conclude(session, task, found, checks)
             now = self._core.clock.now()
+            if task.status != "previewing":
+                # It was taken back while its hosts were looked at.
+                jobs.finish(job, now, "cancelled")
+                return None
+            told = self._conclude(session, task, found, checks)
             jobs.finish(job, now, "succeeded" if task.preview_ref else "failed")
             events.append(session, self._actor, now, [told])
         return None
@@ -115,6 +119,9 @@ class TaskPreviewJob:
             job = jobs.fenced(session, self._lease)
             task = session.get_one(InstallTask, self._lease.resource_id)
             now = self._core.clock.now()
+            if task.status != "previewing":
+                jobs.finish(job, now, "cancelled")
+                return
             jobs.finish(job, now, "failed", {"error_key": error_key})
             told = self._conclude(session, task, {}, [blocks.blocking(error_key, detail, None)])
             events.append(session, self._actor, now, [told])

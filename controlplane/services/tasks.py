@@ -91,7 +91,7 @@ def queue_preview(
         Problem: `conflict`, where a task of the owner is at work.
     """
     with core.database.write() as session:
-        _refuse_beside(session, subject, owner)
+        refuse_beside(session, subject, owner)
         task, job = add_preview(
             core, session, actor, subject.name, project, kind=kind, nodes=nodes, request=request, undoes=undoes,
             **named,
@@ -167,8 +167,12 @@ def newest(
     return session.scalar(query.order_by(InstallTask.created_at.desc(), InstallTask.id.desc()).limit(1))
 
 
-def _refuse_beside(session: Session, subject: Subject, owner: Owner) -> None:
-    """Two tasks of an owner are never at work; the hosts' own lock says the same to others."""
+def refuse_beside(session: Session, subject: Subject, owner: Owner) -> None:
+    """Two tasks of an owner are never at work; the hosts' own lock says the same to others.
+
+    Raises:
+        Problem: `conflict`.
+    """
     other = session.scalar(
         select(InstallTask.id).where(
             InstallTask.subject == subject.name,
@@ -227,7 +231,7 @@ def apply(
             now=now,
         )
         _check_not_stale(session, subject, task)
-        _refuse_beside(session, subject, owner)
+        refuse_beside(session, subject, owner)
         told_first = timeline.task_event(task, "requested", preview_digest=task.preview_digest)
         guard.set_task_status(
             session,
@@ -328,7 +332,7 @@ def retry(core: Core, actor: Actor, subject: Subject, task_id: str, owner_id: st
         owner = subject.owner(session, owner_id)
         rules.check_transition(TaskState(task.state), TaskState.PENDING)
         _check_not_stale(session, subject, task)
-        _refuse_beside(session, subject, owner)
+        refuse_beside(session, subject, owner)
         guard.move_task(
             session,
             task,

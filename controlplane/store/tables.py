@@ -695,11 +695,12 @@ class AwxId(Base):
 
 
 class AwxJob(Base):
-    """A release that was launched as a job of AWX. `asking`: wanted asking asked refused canceled. `told`: how far
-    notifications were made of it: nothing, started, ended.
+    """A release, or a task on an environment's hosts, that was launched as a job of AWX. `asking`: wanted asking asked
+    refused canceled. `told`: how far notifications were made of it: nothing, started, ended.
 
     `wanted` until its preview is there and the apply was asked for; who launched it, and with which token, is asked
-    again then. `request_key` makes a request that is sent again the same job; such a row has no release for a moment.
+    again then. `request_key` makes a request that is sent again the same job; such a row has neither for a moment.
+    A task is deleted with its environment; the row that is left is seen by nobody.
     """
 
     __tablename__ = "awx_jobs"
@@ -709,6 +710,7 @@ class AwxJob(Base):
     )
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
     release_id: Mapped[str | None] = mapped_column(ForeignKey("releases.id"), unique=True)
+    task_id: Mapped[str | None] = mapped_column(String(40), unique=True)
     template_id: Mapped[int] = mapped_column(Integer, index=True)
     template_name: Mapped[str]
     user_id: Mapped[str] = mapped_column(String(40))

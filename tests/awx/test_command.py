@@ -15,6 +15,7 @@ import pytest
 
 from tests.awx.command import Awx, Ran
 from tests.awx.shop import DEVELOPMENT, PASSWORD, PRODUCTION, Shop
+from tests.demo.rest import Person
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.xdist_group("awx")]
 
@@ -190,6 +191,27 @@ def test_several_are_launched_at_once(shop: Shop) -> None:
     ran = shop.awx("bulk", "job_launch", "--jobs", json.dumps(jobs))
     assert ran.code == 0, ran.out + ran.err
     assert len({job["id"] for job in ran.json["jobs"]}) == 2
+
+
+def test_an_install_is_launched_and_followed_to_what_stands_against_it(shop: Shop) -> None:
+    """The shop has no bundle: its preview says so, and nothing is installed."""
+    admin = Person(shop.admin.url, "admin", shop.admin.token)
+    hosts = [host["id"] for host in admin.get("/hosts")["items"]]
+    made = {
+        "project_id": shop.walked.project_id,
+        "name": "bare",
+        "stage": "development",
+        "mode": "platform_managed",
+    }
+    admin.post("/environments", {**made, "host_ids": hosts})
+    name = "shop / bare / install"
+    launch = ["job_templates", "launch", name, "--extra_vars", '{"profile": "standard"}', "--monitor", *SOON]
+    ran = shop.awx(*launch)
+    assert ran.code == 1, ran.out + ran.err
+    job = shop.newest()
+    assert (job["name"], job["status"], job["started"]) == (name, "failed", None)
+    assert "bundle" in job["job_explanation"]
+    assert monitored(ran) == shop.stdout(job["id"])
 
 
 def _until(shop: Shop, is_so: Any) -> Any:

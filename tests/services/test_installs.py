@@ -310,6 +310,22 @@ def test_it_is_cancelled_before_and_while_it_runs(shop: Installation) -> None:
         installs.cancel(shop.core, operator(shop), task["task_id"], env)
 
 
+@pytest.mark.parametrize("ended_by", ["outcome", "refusal"])
+def test_it_is_cancelled_while_its_hosts_are_looked_at(shop: Installation, ended_by: str) -> None:
+    env = environment(shop)
+    task = installs.request_preview(shop.core, operator(shop), env, {})
+    kind, _run = work(shop, "install_preview")
+    installs.cancel(shop.core, operator(shop), task["task_id"], env)
+    if ended_by == "outcome":
+        document = {"facts": {}, "plan": PLAN, "checks": [], "fingerprint": shop.live}
+        kind.end(RunOutcome("successful", 0, {"a.preflight": document}))
+    else:
+        kind.refuse("internal_error", "the worker could not")
+    ended = installs.get(shop.core, operator(shop), task["task_id"], env)
+    assert (ended["state"], ended["status"], ended["preview_ref"]) == ("cancelled", "cancelled", None)
+    assert [(one["state"], one["outcome"]) for one in ended["jobs"]] == [("done", "cancelled")]
+
+
 ASKS: list[Callable[[Installation, Actor, str, str], Any]] = [
     lambda shop, actor, env, _task: installs.request_preview(shop.core, actor, env, {}),
     lambda shop, actor, env, _task: installs.request_rollback(shop.core, actor, env),

@@ -672,6 +672,7 @@ def _awx_tables() -> None:
         "awx_jobs",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("release_id", sa.String(length=40), nullable=True),
+        sa.Column("task_id", sa.String(length=40), nullable=True),
         sa.Column("template_id", sa.Integer(), nullable=False),
         sa.Column("template_name", sa.String(length=255), nullable=False),
         sa.Column("user_id", sa.String(length=40), nullable=False),
@@ -688,6 +689,7 @@ def _awx_tables() -> None:
         sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name=op.f("fk_awx_jobs_release_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_awx_jobs")),
         sa.UniqueConstraint("release_id", name=op.f("uq_awx_jobs_release_id")),
+        sa.UniqueConstraint("task_id", name=op.f("uq_awx_jobs_task_id")),
         sa.UniqueConstraint("request_key", name=op.f("uq_awx_jobs_request_key")),
         sqlite_autoincrement=True,
     )
