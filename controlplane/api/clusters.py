@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`/api/v1/clusters`: Kubernetes clusters, brought in with a kubeconfig or with its parts."""
+"""`/api/v1/clusters`: Kubernetes clusters, brought in with a kubeconfig or its parts, or made of hosts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from marshmallow import fields, validate
 from controlplane.api import schema
 from controlplane.api.auth import current_actor, current_core, requires
 from controlplane.api.blueprint import Blueprint
+from controlplane.api.environments import MOST_NODES, EnvironmentSchema, SetNodeSchema
 from controlplane.api.idempotency import idempotent
-from controlplane.api.installs import PostTaskSchema
+from controlplane.api.installs import MOST_INPUTS, PostTaskSchema, PreviewedInstallSchema
+from controlplane.api.lvs_vip import PlannedEntrySchema
 from controlplane.domain.cluster import LONGEST_ENDPOINT, LONGEST_TOKEN
+from controlplane.domain.environment import STAGES
 from controlplane.domain.kubeconfig import LONGEST_NAME, MOST_BYTES
 from controlplane.domain.permission import Permission
-from controlplane.services import cluster_views, clusters
+from controlplane.services import cluster_install, cluster_views, clusters
 from controlplane.store.pages import LIMIT, MOST
 
 LONGEST_PEM = 65536
@@ -198,6 +201,28 @@ class NewFromPartsSchema(_PartsSchema):
     )
 
 
+class NewClusterSchema(schema.StrictSchema):
+    """A cluster to be made of hosts, with kubeadm; what is left out of the last three is the bundle's to say."""
+
+    project_id = schema.project_word()
+    name = fields.String(required=True, validate=schema.NAME, metadata={"example": "blue"})
+    stage = fields.String(required=True, validate=validate.OneOf(STAGES))
+    nodes = fields.List(fields.Nested(SetNodeSchema), required=True, validate=validate.Length(1, MOST_NODES))
+    runtime_version = fields.String(validate=validate.Length(1, 64), metadata={"example": "1.36"})
+    profile = fields.String(validate=validate.Length(1, 64), metadata={"example": "standard"})
+    inputs = fields.Dict(
+        keys=fields.String(validate=validate.Length(1, 64)), validate=validate.Length(0, MOST_INPUTS)
+    )
+    network_entry = fields.Nested(PlannedEntrySchema)
+
+
+class OrderedClusterSchema(schema.AnswerSchema):
+    """What a cluster is being made of: its environment, and the task whose preview is to be applied."""
+
+    environment = fields.Nested(EnvironmentSchema, required=True)
+    install = fields.Nested(PreviewedInstallSchema, required=True)
+
+
 class NamespaceSchema(schema.StrictSchema):
     """What is to be tested beside the connection."""
 
@@ -254,6 +279,17 @@ def import_kubeconfig(body: dict[str, Any]) -> dict[str, Any]:
 def import_cert(body: dict[str, Any]) -> dict[str, Any]:
     """Bring a cluster in with endpoint, authority, and a token or a client certificate."""
     return clusters.import_(current_core(), current_actor(), body)
+
+
+@blueprint.route("", methods=["POST"])
+@requires(Permission.CLUSTER_WRITE)
+@idempotent
+@blueprint.arguments(NewClusterSchema)
+@blueprint.response(202, OrderedClusterSchema)
+def create_cluster(body: dict[str, Any]) -> dict[str, Any]:
+    """Make an environment of hosts, and preview the install that makes a cluster of them. Applied, the preview
+    makes the cluster; it bears the environment's name."""
+    return cluster_install.order(current_core(), current_actor(), body)
 
 
 @blueprint.route("")

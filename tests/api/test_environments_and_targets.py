@@ -21,12 +21,12 @@ def shop(people: People) -> str:
     return people.project("shop")
 
 
-def host(admin: Caller, project: str, name: str) -> str:
+def host(admin: Caller, project: str, name: str, address: str = "192.0.2.1") -> str:
     """Make a host."""
     made = {
         "project_id": project,
         "name": name,
-        "address": "192.0.2.1",
+        "address": address,
         "user": "deploy",
         "password": "secret-word",
     }

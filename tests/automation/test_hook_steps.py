@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.automation.test_environment_on_host import Environments
+from tests.automation.environment import Environments
 from tests.lab import bundle as lab_bundle
 from tests.lab.host import LabHost
 from tests.lab.lab import Lab

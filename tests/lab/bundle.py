@@ -96,8 +96,9 @@ def _key() -> str:
     state = [
         path.read_bytes().hex() for path in sorted(SCRIPT.rglob("*")) if path.is_file() and _is_in_git(path)
     ]
+    made_by = [path.read_text() for path in (Path(__file__), Path(kube_images.__file__))]
     here = "with Kubernetes" if _has_kubernetes() else ""
-    return paths.digest(*state, str(PACKAGES), here, Path(__file__).read_text(), length=32)
+    return paths.digest(*state, str(PACKAGES), here, *made_by, length=32)
 
 
 def _is_in_git(path: Path) -> bool:

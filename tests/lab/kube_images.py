@@ -25,6 +25,19 @@ CONTROL_PLANE = {
     "etcd": "etcd",
 }
 PROGRAMS = ("kubeadm", *CONTROL_PLANE.values())
+# kubeadm 1.36 gives etcd options of its 3.6; Debian's is 3.5, which has them under other names.
+STARTER = """\
+#!/bin/sh
+for word; do
+  shift
+  case $word in
+    --feature-gates=InitialCorruptCheck=true) word=--experimental-initial-corrupt-check=true ;;
+    --watch-progress-notify-interval=*) word=--experimental-${word#--} ;;
+  esac
+  set -- "$@" "$word"
+done
+exec /usr/local/lib/etcd "$@"
+"""
 SHELL = {"bin/sh": "busybox", "bin/sleep": "busybox"}
 
 
@@ -41,8 +54,10 @@ def write_control_plane(goal: Path) -> None:
     known = references()
     images = []
     for name, program in CONTROL_PLANE.items():
+        is_etcd, content = program == "etcd", kube_assets.program(program).read_bytes()
         files = [
-            (f"usr/local/bin/{program}", kube_assets.program(program).read_bytes(), 0o755),
+            (f"usr/local/{'lib' if is_etcd else 'bin'}/{program}", content, 0o755),
+            *([("usr/local/bin/etcd", STARTER.encode(), 0o755)] if is_etcd else []),
             *_libraries(program),
         ]
         settings = {"Entrypoint": [f"/usr/local/bin/{program}"], "Env": ["PATH=/usr/local/bin:/bin"]}

@@ -91,7 +91,7 @@ class Rig:
             "ANSIBLE_PIPELINING": "1",
             "ANSIBLE_NOCOLOR": "1",
         }
-        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=900, check=False)
         if check and done.returncode != 0:
             raise AssertionError(
                 f"ansible-playbook ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from ansible_collections.tidegate.deploy.plugins.module_utils.bundle import index as indexes
-from ansible_collections.tidegate.deploy.plugins.module_utils.environment import checks, host_facts
+from ansible_collections.tidegate.deploy.plugins.module_utils.environment import checks, host_facts, preflight
+from ansible_collections.tidegate.deploy.plugins.module_utils.environment.journal import Journal
 
 FACTS = {
     "kernel": "6.1.0-18-amd64", "cgroup_version": 2, "cgroup_controllers": ["cpu", "memory"], "memory_mb": 2000,
@@ -84,3 +85,11 @@ def test_the_host_is_read_without_changing_it() -> None:
 def test_every_kind_of_the_schema_can_be_held() -> None:
     kinds = indexes.schema()["$defs"]["check"]["properties"]["kind"]["enum"]
     assert set(kinds) == set(checks._KINDS)
+
+
+def test_what_listens_on_a_node_of_ours_does_not_stand_in_the_way(tmp_path: Path) -> None:
+    asked = [{"id": "ports", "kind": "port"}, {"id": "disk", "kind": "disk"}]
+    journal = Journal(str(tmp_path / "journal.json"))
+    assert preflight._asked(asked, journal) == asked
+    journal.note("control_plane_init", "kubeadm", "node", done=False)
+    assert preflight._asked(asked, journal) == asked[1:]

@@ -17,6 +17,9 @@ from ansible_collections.tidegate.deploy.plugins.plugin_utils.environment_action
 class ActionModule(EnvironmentAction):
     STEP = "environment_health"
 
+    def _is_meant(self) -> bool:
+        return True
+
     def _work(self) -> dict[str, Any]:
         return {}
 

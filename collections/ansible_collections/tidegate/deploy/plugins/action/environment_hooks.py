@@ -19,6 +19,9 @@ GRACE_SECONDS = 10
 class ActionModule(EnvironmentAction):
     STEP = MODULE = "environment_hooks"
 
+    def _is_meant(self) -> bool:
+        return True
+
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         self._told: list[dict[str, Any]] = []
         return super().run(tmp, task_vars)
@@ -29,11 +32,9 @@ class ActionModule(EnvironmentAction):
     def _tried(self, work: dict[str, Any]) -> dict[str, Any]:
         if self._verb == "rollback":
             return self._ask({})
-        role = self._vars.get("tidegate_role")
-        roles = step_plan.roles(self._spec, self._host, role)
-        runtime = self._spec.get("runtime_type")
+        roles = self._roles()
         done = set((self._spec.get("resume") or {}).get(self._host) or [])
-        hooks = [one for one in step_plan.steps(self._index(), runtime, roles) if "hook" in one]
+        hooks = [one for one in self._steps_of_host() if "hook" in one]
         outputs: dict[str, Any] = {}
         has_changed = False
         for number, step in enumerate(hooks):
@@ -61,7 +62,7 @@ class ActionModule(EnvironmentAction):
         variables = {
             "step": step["name"],
             "host": self._host,
-            "role": next(iter(sorted(roles - {"all", "first_control_plane"})), None),
+            "role": next(iter(sorted(roles - {"all", "first_control_plane", "other_control_plane"})), None),
             "runtime": self._spec.get("runtime_type"),
             "environment": self._spec.get("environment_id"),
             "test_image": image[0],

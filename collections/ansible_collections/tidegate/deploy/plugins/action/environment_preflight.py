@@ -14,7 +14,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.tidegate.deploy.plugins.module_utils.environment import step_plan
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
-from ansible_collections.tidegate.deploy.plugins.plugin_utils import runtime_files
+from ansible_collections.tidegate.deploy.plugins.plugin_utils import step_work
 from ansible_collections.tidegate.deploy.plugins.plugin_utils.environment_action import (
     BY_HAND,
     EnvironmentAction,
@@ -23,6 +23,9 @@ from ansible_collections.tidegate.deploy.plugins.plugin_utils.environment_action
 
 class ActionModule(EnvironmentAction):
     STEP = "environment_preflight"
+
+    def _is_meant(self) -> bool:
+        return True
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
@@ -34,19 +37,19 @@ class ActionModule(EnvironmentAction):
     def _work(self) -> dict[str, Any]:
         bundle, inputs = self._task.args["bundle"], self._inputs()
         index, runtime = bundle["index"], self._spec.get("runtime_type")
-        step_plan.require_nodes(runtime, self._spec.get("nodes") or [])
-        roles = step_plan.roles(self._spec, self._host, self._vars.get("tidegate_role"))
-        self._steps = step_plan.steps(index, runtime, roles)
+        nodes, roles = self._nodes(), self._roles()
+        step_plan.require_nodes(runtime, nodes)
+        steps = self._steps_of_host()
         artifacts, files = bundle["delivered"]["artifacts"], bundle["files"]
         paths = [one["path"] for one in artifacts.values()] + bundle["delivered"]["hooks"]
         return {
             "wanted": [{"sha256": files[path]["sha256"], "size": files[path]["stamp"][0]} for path in paths],
             "checks": [one for one in index["checks"] if step_plan.is_meant(one, runtime, roles)],
-            "steps": [one["name"] for one in self._steps],
-            "hooks": [one["name"] for one in self._steps if "hook" in one],
+            "steps": [one["name"] for one in steps],
+            "hooks": [one["name"] for one in steps if "hook" in one],
             "inputs": inputs,
             "platforms": index["platforms"],
-            "work": {**runtime_files.of(bundle, inputs), "artifacts": artifacts, "inputs": inputs},
+            "work": step_work.of(bundle, self._spec, inputs, nodes, self._host, artifacts),
             "holder": str(self._spec.get("holder") or BY_HAND),
         }
 

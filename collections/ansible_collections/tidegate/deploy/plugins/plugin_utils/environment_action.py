@@ -16,8 +16,11 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.tidegate.deploy.plugins.module_utils.environment import step_plan
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
+from ansible_collections.tidegate.deploy.plugins.plugin_utils import cluster_inputs, cluster_nodes, step_work
 
 _FOLDER = re.compile(r"/[A-Za-z0-9._/-]+\Z")
+# The first step that makes something, hence the last that is undone.
+FIRST = "container_runtime"
 BY_HAND = "a playbook run by hand"
 LONGEST_PAUSE_SECONDS = 15
 # To try again would end in the same way: what was asked for is wrong, or somebody else's word stands against it.
@@ -38,11 +41,15 @@ FINAL = frozenset(
 
 
 class EnvironmentAction(ActionBase):
-    """`STEP` is the step's name and, without a `MODULE`, the module's; `_work` makes what the host is told."""
+    """`STEP` is the step's name and, without a `MODULE`, the module's; `_work` makes what the host is told.
+
+    A step that the index, or the environment's runtime, does not mean for a host skips itself there.
+    """
 
     STEP = ""
     MODULE = ""
-    LAST = False
+    # The runtimes that the step is for.
+    RUNTIMES: tuple[str, ...] = ("compose",)
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
@@ -54,6 +61,8 @@ class EnvironmentAction(ActionBase):
         started = time.time()
         try:
             self._spec = self._load()
+            if not self._is_meant():
+                return self._skipped()
             return self._done(self._tried(self._work()), started)
         except ReleaseError as error:
             return self._failed(error, started)
@@ -64,7 +73,43 @@ class EnvironmentAction(ActionBase):
             )
 
     def _work(self) -> dict[str, Any]:
-        raise NotImplementedError
+        """What the host is told of an install; of a rollback it is told nothing, its journal knows."""
+        if self._verb == "rollback":
+            return {}
+        given = self._task.args
+        return step_work.of(
+            given["bundle"],
+            self._spec,
+            self._inputs(),
+            self._nodes(),
+            self._host,
+            given.get("artifacts") or {},
+        )
+
+    def _nodes(self) -> list[dict[str, Any]]:
+        """The environment's nodes, as its document has them."""
+        return cluster_nodes.documents(self._spec, self._vars)
+
+    def _roles(self) -> set[str]:
+        """What the host is to the index's `runs_on`."""
+        spec = {**self._spec, "nodes": self._nodes()}
+        return step_plan.roles(spec, self._host, self._vars.get("tidegate_role"))
+
+    def _is_meant(self) -> bool:
+        runtime = self._spec.get("runtime_type")
+        if self._verb == "rollback":
+            return not runtime or runtime in self.RUNTIMES
+        if (runtime or "compose") not in self.RUNTIMES:
+            return False
+        return any(one["name"] == self.STEP for one in self._steps_of_host())
+
+    def _steps_of_host(self) -> list[dict[str, Any]]:
+        return step_plan.steps(self._index(), self._spec.get("runtime_type"), self._roles())
+
+    def _skipped(self) -> dict[str, Any]:
+        told = step_record.done(self._host, False, self._before())
+        told["changed"] = any(one["status"] == "succeeded" for one in told["steps"])
+        return {"changed": False, "skipped": True, "tidegate": told}
 
     def _index(self) -> dict[str, Any]:
         """The bundle's index, where the task was given the bundle."""
@@ -74,6 +119,8 @@ class EnvironmentAction(ActionBase):
     def _inputs(self) -> dict[str, Any]:
         """The inputs: the document's over the profile's over the platform's defaults. Raises ReleaseError."""
         inputs = {one.name: one.value for one in step_plan.inputs(self._index(), self._spec)}
+        if self._spec.get("runtime_type") == "k8s":
+            return cluster_inputs.checked(inputs)
         inputs.setdefault("docker_existing", "refuse")
         inputs.setdefault("docker_data_root", "/var/lib/docker")
         for name in ("docker_log_max_size_mb", "docker_log_max_files"):
@@ -165,8 +212,11 @@ class EnvironmentAction(ActionBase):
         return step_plan.limits(self._index(), self.STEP).timeout
 
     def _ends(self) -> bool:
-        """Whether the host's claim ends with this step."""
-        return self.LAST if self._verb == "apply" else not self.LAST
+        """Whether the host's claim ends with this step: the last that is done, or the last that is undone."""
+        if self._verb == "rollback":
+            return self.STEP == FIRST
+        by_role = [one["name"] for one in self._steps_of_host() if "role" in one]
+        return not by_role or by_role[-1] == self.STEP
 
     def _step(self, status: str, started: float, output: str = "", **detail: Any) -> dict[str, Any]:
         record = step_record.step(self.STEP, status, started, output, **detail)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Docker's engine on a host, with containerd and runc, out of the bundle: installed, adopted or refused."""
+"""What runs a host's containers, out of the bundle: Docker's engine installed, adopted or refused; or containerd."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 from typing import Any, Dict, List
 
 from ..release.errors import ReleaseError
+from . import kubernetes_runtime
 from .installed import Installed
 from .journal import Journal, run
 
@@ -45,6 +46,8 @@ def apply(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[st
     `work` has `artifacts` (id -> path, sha256, type), `files` (path -> content), `units` (name -> content) and
     `inputs`. Raises ReleaseError.
     """
+    if work.get("runtime") == "k8s":
+        return kubernetes_runtime.apply(work, journal, promise_only)
     if not is_ours(journal) and existing():
         return _adopt(work["inputs"]["docker_existing"])
     todo = Installed(journal, STEP, promise_only)
@@ -82,6 +85,7 @@ def rollback(journal: Journal) -> Dict[str, List[str]]:
                 f"containers run on the host: {', '.join(running[:10])}",
                 "Roll their releases back, or stop them, then roll back again.",
             )
+    kubernetes_runtime.require_idle(journal)
     undone, left = journal.undo(STEP)
     return {"undone": undone, "left": left}
 

@@ -27,6 +27,8 @@ def answer(apply: Work, rollback: Callable[[Journal], Dict[str, Any]]) -> None:
             "bundle": {"type": "dict"},
             "verb": {"type": "str", "choices": ["apply", "rollback"], "default": "apply"},
             "steps": {"type": "list", "elements": "dict", "default": []},
+            "admission": {"type": "str"},
+            "nodes": {"type": "str"},
             # Modules tell the host's log what they were called with; inputs may be secret.
             "payload": {"type": "str", "required": True, "no_log": True},
         },

@@ -11,7 +11,7 @@ import tarfile
 from typing import Any, Dict, List
 
 from ..release.errors import ReleaseError
-from .journal import _SYSTEMD, Journal, digest, run
+from .journal import _SYSTEMD, Journal, digest, read_hosts, run, write_hosts
 
 PROGRAMS = "/usr/local/lib/tidegate/runtime"
 _PIECE = 1 << 20
@@ -98,6 +98,45 @@ class Installed:
             os.unlink(making)
         os.symlink(target, making)
         os.replace(making, path)
+
+    def waiting_unit(self, name: str, content: str) -> None:
+        """A unit has this content and is enabled; somebody else starts it."""
+        written = self.file(os.path.join(_SYSTEMD, name), content, "unit", name)
+        if not written and run("systemctl", "is-enabled", name).stdout.strip() == "enabled":
+            return
+        if self._only_promised(f"enable {name}", also=not written):
+            return
+        run("systemctl", "daemon-reload")
+        done = run("systemctl", "enable", name)
+        if done.returncode != 0:
+            raise ReleaseError("preflight_failed", f"{name} cannot be enabled: {done.stderr.strip()[-500:]}")
+
+    def hosts_line(self, address: str, name: str) -> None:
+        """/etc/hosts tells where a name is; a line of ours with another address is replaced, other lines stay."""
+        line = f"{address} {name}"
+        ours = self._journal.find("hosts_line", name).get("line")
+        lines = read_hosts()
+        if line in lines and ours in (line, None):
+            return
+        if self._only_promised(f"{name} is {address}"):
+            return
+        self._journal.note(self._step, "hosts_line", name, line=line)
+        write_hosts([one for one in lines if one not in (line, ours)] + [line])
+
+    def sysctl(self, name: str, value: str) -> None:
+        """A setting of the kernel has this value now. One that this kernel has not is left out."""
+        path = os.path.join("/proc/sys", *name.split("."))
+        try:
+            with open(path, encoding="utf-8") as file:
+                there = file.read().strip()
+        except OSError:
+            return
+        if there == value or self._only_promised(f"{name} = {value}"):
+            return
+        if not self._journal.find("sysctl", name):
+            self._journal.note(self._step, "sysctl", name, before=there, value=value)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(value)
 
     def unit(self, name: str, content: str, changed_with: bool) -> None:
         """A unit runs with this content; it is started anew when that or what it reads (`changed_with`) changed."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import hashlib
 import json
@@ -16,6 +17,10 @@ from ..release.errors import ReleaseError
 from . import hook
 
 _SYSTEMD = "/etc/systemd/system"
+_HOSTS = "/etc/hosts"
+CRI_SOCKET = "unix:///run/containerd/containerd.sock"
+# Folders that a cluster's programs make, beside those of the runtime.
+OWN_DATA = ("/etc/kubernetes", "/var/lib/cni", "/var/lib/etcd", "/var/lib/kubelet")
 # A folder is removed only below these.
 _OWN = ("/usr/local/lib/tidegate/",)
 
@@ -61,6 +66,15 @@ class Journal:
             run("systemctl", "daemon-reload")
         return undone, left
 
+    def take_back(self, kind: str, name: str) -> str:
+        """Undo one thing alone. Answers why it could not be, or nothing."""
+        entry = self.find(kind, name)
+        why = _UNDO[kind](entry) if entry else ""
+        if entry and not why:
+            self.entries.remove(entry)
+            self._save()
+        return why
+
     def _save(self) -> None:
         os.makedirs(os.path.dirname(self._file), mode=0o755, exist_ok=True)
         making = self._file + ".making"
@@ -76,11 +90,19 @@ class Journal:
 def run(*argv: str, timeout: int = 120) -> "subprocess.CompletedProcess[str]":
     """Run a program and wait; never raises for its exit code."""
     try:
-        return subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
+        return subprocess.run(
+            argv, capture_output=True, text=True, timeout=timeout, check=False, env=_environment()
+        )
     except FileNotFoundError:
         return subprocess.CompletedProcess(argv, 127, "", f"{argv[0]} is not there")
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(argv, 124, "", f"{argv[0]} took longer than {timeout} s")
+
+
+def _environment() -> Dict[str, str]:
+    """What is installed is found first; sudo may know another path, or none."""
+    own = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    return {**os.environ, "PATH": own, "LC_ALL": "C"}
 
 
 def digest(path: str) -> str:
@@ -89,6 +111,19 @@ def digest(path: str) -> str:
         return ""
     with open(path, "rb") as file:
         return hashlib.sha256(file.read()).hexdigest()
+
+
+def read_hosts() -> List[str]:
+    """The lines of /etc/hosts."""
+    with open(_HOSTS, encoding="utf-8") as file:
+        return file.read().splitlines()
+
+
+def write_hosts(lines: List[str]) -> None:
+    """Write them, in place: in a container the file is a mount of its own, and cannot be replaced."""
+    with open(_HOSTS, "r+", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+        file.truncate()
 
 
 def _undo_file(entry: Dict[str, Any]) -> str:
@@ -184,6 +219,61 @@ def _undo_data(entry: Dict[str, Any]) -> str:
     return "images and volumes may be somebody's: delete it yourself"
 
 
+def _undo_hosts_line(entry: Dict[str, Any]) -> str:
+    lines = read_hosts()
+    if entry["line"] in lines:
+        write_hosts([one for one in lines if one != entry["line"]])
+    return ""
+
+
+def _undo_sysctl(entry: Dict[str, Any]) -> str:
+    path = os.path.join("/proc/sys", *entry["name"].split("."))
+    try:
+        with open(path, encoding="utf-8") as file:
+            if file.read().strip() != entry["value"]:
+                return "somebody changed it since"
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(entry["before"])
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+def _undo_cluster_image(entry: Dict[str, Any]) -> str:
+    done = run("ctr", "--namespace", "k8s.io", "images", "remove", "--sync", entry["name"])
+    return "" if done.returncode == 0 or "not found" in done.stderr else done.stderr.strip()[-200:]
+
+
+def _undo_kubeadm(_entry: Dict[str, Any]) -> str:
+    done = run("kubeadm", "reset", "--force", "--cri-socket", CRI_SOCKET, timeout=300)
+    run("systemctl", "stop", "kubelet.service")
+    return "" if done.returncode == 0 else f"kubeadm reset: {(done.stderr or done.stdout).strip()[-300:]}"
+
+
+def _undo_own_data(entry: Dict[str, Any]) -> str:
+    """What programs of ours wrote in a folder that was not there, or empty, before."""
+    path = entry["name"]
+    if path not in OWN_DATA:
+        return "it is none of Tidegate's"
+    for name in os.listdir(path) if os.path.isdir(path) else ():
+        inner = os.path.join(path, name)
+        if os.path.islink(inner) or not os.path.isdir(inner):
+            os.unlink(inner)
+        else:
+            shutil.rmtree(inner, ignore_errors=True)
+    if not entry["was_there"] and os.path.isdir(path) and not os.path.ismount(path):
+        with contextlib.suppress(OSError):
+            os.rmdir(path)
+    return "something in it is in use" if os.path.isdir(path) and os.listdir(path) else ""
+
+
+def _undo_packet_filter(entry: Dict[str, Any]) -> str:
+    for family in ("ip", "ip6"):
+        run("nft", "delete", "table", family, "kube-proxy")
+    kept = run("iptables-save").stdout
+    return "its rules of the packet filter stay until the next boot" if entry["name"] in kept else ""
+
+
 _UNDO = {
     "file": _undo_file,
     "link": _undo_link,
@@ -195,4 +285,10 @@ _UNDO = {
     "image": _undo_image,
     "data": _undo_data,
     "hook": _undo_hook,
+    "hosts_line": _undo_hosts_line,
+    "sysctl": _undo_sysctl,
+    "cluster_image": _undo_cluster_image,
+    "kubeadm": _undo_kubeadm,
+    "own_data": _undo_own_data,
+    "packet_filter": _undo_packet_filter,
 }

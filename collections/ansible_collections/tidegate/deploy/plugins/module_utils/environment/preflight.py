@@ -3,13 +3,24 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from typing import Any, Dict, List
 
 from ..host import bundle_store, state_folder
 from ..release.errors import ReleaseError
-from . import checks, compose_environment, container_runtime, host_facts, host_lock
+from . import (
+    checks,
+    cluster_network,
+    cluster_ready,
+    compose_environment,
+    container_runtime,
+    host_facts,
+    host_lock,
+    kubeadm,
+    kubernetes_node,
+)
 from .journal import Journal
 
 # How long the question may have been on its way: so much later is no fault of the clock.
@@ -17,7 +28,21 @@ _WAY_SECONDS = 10
 _APPLIES = {
     container_runtime.STEP: container_runtime.apply,
     compose_environment.STEP: compose_environment.apply,
+    kubernetes_node.STEP: kubernetes_node.apply,
+    kubeadm.INIT: kubeadm.init,
+    kubeadm.JOIN_PLANE: functools.partial(kubeadm.join, kubeadm.JOIN_PLANE),
+    kubeadm.JOIN_WORKER: functools.partial(kubeadm.join, kubeadm.JOIN_WORKER),
+    cluster_network.STEP: cluster_network.apply,
+    cluster_ready.STEP: cluster_ready.apply,
 }
+# What stands in the way of these is there before anything is installed.
+_FIRST = (container_runtime.STEP, kubeadm.INIT, kubeadm.JOIN_PLANE, kubeadm.JOIN_WORKER)
+
+
+def _asked(wanted: List[Dict[str, Any]], journal: Journal) -> List[Dict[str, Any]]:
+    """The checks that are to be held: on a host that kubeadm was run on, what listens on a node's ports is its own."""
+    is_node = bool(journal.find("kubeadm", "node"))
+    return [one for one in wanted if not (is_node and one["kind"] == "port")]
 
 
 def look(given: Dict[str, Any]) -> Dict[str, Any]:
@@ -28,7 +53,9 @@ def look(given: Dict[str, Any]) -> Dict[str, Any]:
     behind = facts.pop("clock") - given["clock"]
     skew = 0.0 if 0 <= behind <= _WAY_SECONDS else behind
     facts["clock_skew_s"] = round(skew)
-    failed = checks.hold(given["checks"], facts, given["inputs"], skew) + _own(facts, given)
+    failed = checks.hold(_asked(given["checks"], Journal()), facts, given["inputs"], skew) + _own(
+        facts, given
+    )
     found = bundle_store.look(bundle, given["wanted"], False, False)
     try:
         bundle_store.require_room(bundle, found, given["wanted"])
@@ -47,7 +74,7 @@ def look(given: Dict[str, Any]) -> Dict[str, Any]:
         except ReleaseError as error:
             plan.append({"step": name, "action": "run", "detail": str(error)})
             # What an earlier step will bring is missing now, and is no fault.
-            if name == container_runtime.STEP:
+            if name in _FIRST:
                 failed.append(_blocking(error.error_key, str(error), error.hint))
     return {"facts": facts, "checks": failed, "plan": plan, "fingerprint": _fingerprint(facts, plan, journal)}
 

@@ -45,8 +45,8 @@ def roles(spec: Mapping[str, Any], host: str, role: Optional[str]) -> Set[str]:
     own = role or next((str(one.get("role")) for one in nodes if one.get("host") == host), "compose_manager")
     found = {"all", own}
     planes = [one.get("host") for one in nodes if one.get("role") == "control_plane"]
-    if own == "control_plane" and (not planes or planes[0] == host):
-        found.add("first_control_plane")
+    if own == "control_plane":
+        found.add("first_control_plane" if not planes or planes[0] == host else "other_control_plane")
     return found
 
 

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The controller's half of `cluster_ready`."""
+
+from __future__ import annotations
+
+from ansible_collections.tidegate.deploy.plugins.plugin_utils.environment_action import EnvironmentAction
+
+
+class ActionModule(EnvironmentAction):
+    STEP = "cluster_ready"
+    RUNTIMES = ("k8s",)

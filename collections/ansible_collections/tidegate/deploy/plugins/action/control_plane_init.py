@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The controller's half of `control_plane_init`."""
+
+from __future__ import annotations
+
+from ansible_collections.tidegate.deploy.plugins.plugin_utils.environment_action import EnvironmentAction
+
+
+class ActionModule(EnvironmentAction):
+    STEP = "control_plane_init"
+    RUNTIMES = ("k8s",)

@@ -1,0 +1,78 @@
+#!/usr/bin/python
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Join a cluster as a control plane."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: control_plane_join
+short_description: Join a cluster as a control plane
+version_added: "0.2.0"
+description:
+  - Runs C(kubeadm join) once. One that was broken off is taken back and begun anew.
+  - Does nothing on a host that the bundle's index does not mean it for.
+  - What is made is written down on the host before it is made; C(verb=rollback) takes away that and no more.
+options:
+  environment_spec_file:
+    description: Path on the controller of an environment spec, a JSON document. Read as data, never as a template.
+    type: path
+  bundle:
+    description: What M(tidegate.deploy.bundle_verify) returned as C(bundle).
+    type: dict
+  artifacts:
+    description: What M(tidegate.deploy.bundle_delivery) returned as C(artifacts).
+    type: dict
+  verb:
+    description: Whether to install, or to take away what was installed.
+    type: str
+    choices: [apply, rollback]
+    default: apply
+  steps:
+    description: Steps that tasks before this one took for the same result.
+    type: list
+    elements: dict
+    default: []
+  admission:
+    description: Variable in which the first control plane's M(tidegate.deploy.cluster_admin) was registered.
+    type: str
+  payload:
+    description: What the host is told. Set by the action plugin.
+    type: str
+    required: true
+attributes:
+  check_mode:
+    description: Says what would change, and changes nothing.
+    support: full
+author:
+  - Tidegate contributors (@tidegate)
+"""
+
+EXAMPLES = r"""
+- name: It joins
+  tidegate.deploy.control_plane_join:
+    bundle: "{{ bundle_delivery_verified.bundle }}"
+    artifacts: "{{ bundle_delivery_done.artifacts }}"
+    admission: kubeadm_control_plane_admission
+"""
+
+RETURN = r"""
+tidegate:
+  description: The step C(control_plane_join); its C(detail) tells what changed, or what was undone and what was left.
+  returned: always
+  type: dict
+"""
+
+import functools
+
+from ansible_collections.tidegate.deploy.plugins.module_utils.environment import host_call, kubeadm
+
+
+def main() -> None:
+    host_call.answer(
+        functools.partial(kubeadm.join, kubeadm.JOIN_PLANE), kubeadm.rollback(kubeadm.JOIN_PLANE)
+    )
+
+
+if __name__ == "__main__":
+    main()
