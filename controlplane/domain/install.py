@@ -61,6 +61,8 @@ STATUSES: Mapping[TaskState, tuple[str, ...]] = {
 ENDS = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.ROLLED_BACK, TaskState.CANCELLED})
 KINDS = ("install", "rollback")
 STEP_DONE = frozenset({"succeeded", "unchanged"})
+# What comes before the steps of a plan, and is in none.
+BEFORE_PLAN = frozenset({"bundle_verify", "preflight"})
 
 
 def check_transition(origin: TaskState, goal: TaskState) -> None:
@@ -139,6 +141,16 @@ def steps_done(steps: Iterable[tuple[str, str, str]]) -> dict[str, list[str]]:
         if status in STEP_DONE:
             done.setdefault(host, []).append(step)
     return done
+
+
+def is_planned(plan: Iterable[Mapping[str, Any]] | None, step: str) -> bool:
+    """Say whether a host's plan has a step, or its preview says nothing of it.
+
+    The playbooks are the same for every runtime and role: a step that is begun on a host may be none of its own.
+    """
+    if plan is None or step in BEFORE_PLAN:
+        return True
+    return step in {one.get("step") for one in plan}
 
 
 def undo_plan(plan: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

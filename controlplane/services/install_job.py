@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from controlplane.domain.diagnostics import Findings, describe
 from controlplane.domain.errors import Problem
-from controlplane.domain.install import TaskState, find_cluster
+from controlplane.domain.install import TaskState, find_cluster, is_planned
 from controlplane.ports.runner import PlaybookRun, RunOutcome
 from controlplane.services import install_spec, managed_clusters, post_tasks, run_place
 from controlplane.services.core import Core
@@ -47,6 +47,10 @@ class InstallJob(TaskJob):
             },
             timeout=TIMEOUT_SECONDS,
         )
+
+    def _is_planned(self, task: InstallTask, host: str, name: str) -> bool:
+        shown = ((task.preview or {}).get("hosts") or {}).get(host) or {}
+        return is_planned(shown.get("plan"), name)
 
     def _on_begun(self, session: Session, task: InstallTask, now: datetime) -> None:
         session.get_one(Environment, task.environment_id or "").status = "installing"

@@ -40,6 +40,10 @@ class TaskJob:
     def _run(self, session: Session, task: InstallTask) -> PlaybookRun:
         raise NotImplementedError
 
+    def _is_planned(self, task: InstallTask, host: str, name: str) -> bool:
+        """Say whether a step that is begun on a host is one of its own."""
+        return True
+
     def _on_begun(self, session: Session, task: InstallTask, now: datetime) -> None:
         raise NotImplementedError
 
@@ -94,7 +98,7 @@ class TaskJob:
     def _steps(self, session: Session, task: InstallTask, event: RunEvent, now: datetime) -> list[NewEvent]:
         found = []
         starting = step.installing(event.kind, event.action, event.host)
-        if starting is not None:
+        if starting is not None and self._is_planned(task, starting["host"], starting["step"]):
             install_steps.begin(session, task.id, starting["host"], starting["step"], now)
             found.append(timeline.task_event(task, "step_started", "running", **starting))
         return found + self._ended_steps(session, task, (event.kind, event.host, event.data), now)

@@ -124,6 +124,20 @@ def test_development_needs_nobody(shop: Installation) -> None:
     assert environments.get(shop.core, operator(shop), env)["status"] == "ready"
 
 
+def test_a_step_of_another_runtime_that_is_begun_on_a_host_is_none_of_its_own(shop: Installation) -> None:
+    env = environment(shop)
+    task = previewed(shop, env)
+    installs.apply(shop.core, operator(shop), env, task["preview_ref"])
+    kind, _run = work(shop, "install")
+    kind.record(
+        [begun(1, "container_runtime"), told(2, step("container_runtime"), action="container_runtime")]
+    )
+    kind.record([begun(3, "control_plane_init")])
+    kind.end(RunOutcome("successful", 0, {}))
+    found = installs.get(shop.core, operator(shop), task["task_id"], env)
+    assert [(one["step"], one["status"]) for one in found["steps"]] == [("container_runtime", "succeeded")]
+
+
 def test_production_waits_for_somebody_else(shop: Installation) -> None:
     env = environment(shop, "production")
     task = previewed(shop, env)
