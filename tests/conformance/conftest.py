@@ -38,6 +38,15 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             host.remove()
 
 
+@pytest.fixture(autouse=True)
+def quiet(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave no application at work when a test is over: dozens of them would slow down all that come after it."""
+    site: Site | None = request.getfixturevalue("site") if "site" in request.fixturenames else None
+    yield
+    if site is not None:
+        site.quiet()
+
+
 @pytest.fixture(scope="package")
 def shared(site: Site) -> tuple[LabHost, str]:
     """The host that most tests release to."""

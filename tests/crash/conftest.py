@@ -21,6 +21,16 @@ def installation(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         made.close()
 
 
+@pytest.fixture(autouse=True)
+def quiet(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave no application at work when a test is over: they would slow down all that come after it."""
+    names = [name for name in ("installation", "scaled_out") if name in request.fixturenames]
+    made: list[Installation] = [request.getfixturevalue(name) for name in names]
+    yield
+    for one in made:
+        one.site.quiet()
+
+
 @pytest.fixture(scope="package")
 def hosts(installation: Installation) -> list[tuple[LabHost, str]]:
     """Two registered hosts."""
