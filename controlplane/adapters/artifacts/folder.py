@@ -21,6 +21,7 @@ from controlplane.ports.artifacts import StoredArtifact
 
 _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _CHUNK = 1024 * 1024
+_GOING = ".going"
 _PART = ".part"
 
 
@@ -79,19 +80,30 @@ class FolderArtifacts:
         path = self._place(digest)
         if path is None:
             return 0
-        with self._turn():
-            try:
-                found = path.stat()
-                if time.time() - found.st_mtime < idle_seconds:
-                    return 0
-                path.unlink()
-            except FileNotFoundError:
+        # Put aside, then judged: whoever puts it at this moment either finds it gone and puts it anew, or has said so
+        # by its time. No lock is waited for: in a server of green threads that would stop all of them.
+        aside = path.with_name(f"{path.name}.{uuid.uuid4().hex}{_GOING}")
+        try:
+            if time.time() - path.stat().st_mtime < idle_seconds:
                 return 0
+            path.rename(aside)
+            found = aside.stat()
+        except FileNotFoundError:
+            return 0
+        if time.time() - found.st_mtime < idle_seconds:
+            _put_back(aside, path)
+            return 0
+        aside.unlink(missing_ok=True)
         return found.st_size
 
     def remove_leftovers(self) -> int:
-        """Remove what killed uploads left; those that still run hold a lock and are left alone."""
+        """Remove what killed uploads left; those that still run hold a lock and are left alone.
+
+        What a killed `delete` had put aside is put back: nobody knows whether it was to go.
+        """
         removed = 0
+        for aside in self._kept.glob(f"??/*{_GOING}"):
+            _put_back(aside, aside.with_name(aside.name.partition(".")[0]))
         for path in self._incoming.glob(f"*{_PART}"):
             with suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -128,14 +140,16 @@ class FolderArtifacts:
         if place is None:
             raise ValueError(digest)
         place.parent.mkdir(mode=0o700, exist_ok=True)
-        with self._turn():
+        while True:
             try:
                 # A link, since it never replaces: of two uploads of one archive the second finds it there.
                 os.link(part, place)
+                break
             except FileExistsError:
                 # It was put now, whoever put it first: `delete` asks for that.
-                os.utime(place)
-                return False
+                with suppress(FileNotFoundError):
+                    os.utime(place)
+                    return False
         for folder in (place.parent, self._kept):
             _sync(folder)
         return True
@@ -151,16 +165,6 @@ class FolderArtifacts:
                 yield file
         finally:
             path.unlink(missing_ok=True)
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Let one process at a time keep or remove: what is kept is not removed on the word of a moment before."""
-        handle = os.open(self._kept, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
     def _place(self, digest: str) -> Path | None:
         found = _DIGEST.fullmatch(digest)
@@ -181,6 +185,12 @@ def _copy(stream: BinaryIO, part: BinaryIO, max_bytes: int) -> tuple[str, int]:
         hasher.update(chunk)
         part.write(chunk)
     return "sha256:" + hasher.hexdigest(), size
+
+
+def _put_back(aside: Path, place: Path) -> None:
+    with suppress(FileExistsError, FileNotFoundError):
+        os.link(aside, place)
+    aside.unlink(missing_ok=True)
 
 
 def _missing(digest: str) -> Problem:

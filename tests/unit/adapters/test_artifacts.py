@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import gzip
 import hashlib
 import http.server
@@ -340,3 +342,56 @@ def test_a_worker_elsewhere_keeps_nothing_false(
         with pytest.raises(Problem, match="artifact_missing"):
             wrong()
     assert files_in(tmp_path / "cache") == []
+
+
+def put(store: FolderArtifacts) -> str:
+    """Put one archive; return its digest."""
+    return store.put(io.BytesIO(tar_of(docker_files())), None, LIMIT).digest
+
+
+def test_puts_and_removals_at_once_end_with_what_was_put_last(store: FolderArtifacts) -> None:
+    digest = put(store)
+    place = store.path(digest)
+    faults: list[Exception] = []
+
+    def put_again() -> None:
+        try:
+            for _round in range(200):
+                put(store)
+        except Exception as fault:
+            faults.append(fault)
+
+    def remove() -> None:
+        try:
+            for _round in range(1000):
+                with contextlib.suppress(FileNotFoundError):
+                    os.utime(place, (0, 0))
+                store.delete(digest, 60)
+        except Exception as fault:
+            faults.append(fault)
+
+    threads = [threading.Thread(target=work) for work in (put_again, remove, remove)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
+    put(store)
+    assert store.delete(digest, 60) == 0 and place.exists()
+    assert not list(place.parent.glob("*.going"))
+
+
+def test_nobody_who_holds_the_folder_holds_up_a_push(store: FolderArtifacts) -> None:
+    handle = os.open(store._kept, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        assert store.delete(put(store)) > 0
+    finally:
+        os.close(handle)
+
+
+def test_what_a_killed_removal_put_aside_is_put_back(store: FolderArtifacts) -> None:
+    place = store.path(put(store))
+    place.rename(place.with_name(place.name + ".0.going"))
+    store.remove_leftovers()
+    assert place.exists() and not list(place.parent.glob("*.going"))
