@@ -42,4 +42,5 @@ def order(core: Core, actor: Actor, given: Mapping[str, Any]) -> dict[str, Any]:
         # What stands against it could be told of an environment only.
         environments.delete(core, actor, made["id"])
         raise
-    return {"environment": environments.get(core, actor, made["id"]), "install": task}
+    shown = installs.await_preview(core, actor, task["task_id"], 0)
+    return {"environment": environments.get(core, actor, made["id"]), "install": shown}

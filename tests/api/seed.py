@@ -208,6 +208,8 @@ def _good(ids: Mapping[str, str], job: str) -> dict[str, tuple[dict[str, str], d
     body: dict[str, Any] = {
         "POST /bindings": {"subject_type": "user", "subject_id": ids["user_id"], "role": "viewer",
                            "scope_type": "project", "scope_id": "prj"},
+        "POST /clusters": {"project_id": "prj", "name": "made", "stage": "development",
+                           "nodes": [{"host_id": "hst", "role": "control_plane"}]},
         "POST /deploy/releases/apply": {"preview_ref": ids["ref"]},
         "POST /deploy/releases/preview": {"target_id": "tgt_development", "service": "shop", "version": "2"},
         "POST /deploy/targets": {"project_id": "prj", "name": "new", "environment_id": "env_staging",
