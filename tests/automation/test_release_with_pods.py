@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.conformance.runtimes import OnCluster
 from tests.lab.kube_cluster import KubeCluster
 from tests.lab.lab import Lab
 
@@ -352,6 +353,67 @@ def test_stateful_and_daemon_sets_are_waited_for_until_every_pod_is_of_the_relea
     # The way back has to get past the pod that never came up.
     assert shop.run("rollback", shop.previewed(web(shop, "rel_5", "2", count, parts=(part,)), 5)), shop.said
     assert images(get, name) == {"shop:2"}
+
+
+def uids(get: Callable[..., Any], app: str) -> dict[str, str]:
+    return {
+        pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in get("pods", "-l", f"app={app}")["items"]
+    }
+
+
+def test_a_stateful_set_gets_past_a_pod_that_runs_and_is_never_ready(
+    shop: ClusterReleases, get: Callable[..., Any], kube_cluster: KubeCluster, tmp_path: Path
+) -> None:
+    shop.release(web(shop, "rel_1", replicas=3, parts=(STORE,)), 1)
+    before = uids(get, "store")
+    assert not shop.run(
+        "apply", shop.previewed(web(shop, "rel_2", "bad", 3, parts=(STORE,), health_timeout=6), 2)
+    )
+    assert shop.result("apply")["error_key"] == "rollout_timeout"
+    broken = uids(get, "store")["store-2"]
+    assert broken != before["store-2"]
+    back = shop.previewed(web(shop, "rel_3", "1", 3, parts=(STORE,)), 3)
+    (check,) = [one for one in shop.result("preview")["checks"] if one["code"] == "pod_in_the_way"]
+    assert check["level"] == "warning"
+    assert "StatefulSet/store waits for pod store-2" in check["message"]
+
+    # Whoever may not delete pods is told which one to delete, while it is waited for and after.
+    may = [one for one in OnCluster.rules() if one["resources"] != ["pods"] or one["verbs"] != ["delete"]]
+    weak = ClusterReleases(
+        kube_cluster.api.kubeconfig_for("weak", shop.namespace, may), shop.namespace, tmp_path / "weak"
+    )
+    assert not weak.run("rollback", {**back, "health_timeout": 25, "result_dir": str(weak.folder)})
+    assert "store-2" in weak.said
+    assert "somebody has to delete it" in weak.said
+    failed = weak.result("apply")
+    assert failed["error_key"] == "rollout_timeout"
+    (row,) = failed["diagnostics"]["objects"]
+    assert ("store-2", "EarlierRevision") in {(one["name"], one["reason"]) for one in row["pods"]}
+    assert any("kubectl delete pod" in one for one in failed["diagnostics"]["hints"])
+    assert uids(get, "store")["store-2"] == broken
+
+    assert shop.run("rollback", {**back, "fencing_token": 4}), shop.said
+    (step,) = [one for one in shop.result("apply")["steps"] if one["step"] == "stuck_pod_deleted"]
+    assert (step["status"], step["detail"]["pod"]) == ("succeeded", "store-2")
+    assert "not been ready for" in step["detail"]["why"]
+    assert "pod store-2, of an earlier revision" in shop.said
+    after = uids(get, "store")
+    assert images(get, "store") == {"shop:1"}
+    # Those that were well are the same pods still.
+    assert {name: after[name] for name in ("store-0", "store-1")} == {
+        name: before[name] for name in ("store-0", "store-1")
+    }
+    assert after["store-2"] not in (before["store-2"], broken)
+
+
+def test_a_pod_of_an_earlier_revision_that_only_takes_its_time_is_not_deleted(
+    shop: ClusterReleases, get: Callable[..., Any]
+) -> None:
+    slow = STORE.replace("periodSeconds: 1}", "periodSeconds: 1, initialDelaySeconds: 15}")
+    assert not shop.run("apply", web(shop, "rel_1", "1", 1, parts=(slow,), health_timeout=3))
+    shop.release(web(shop, "rel_2", "2", 1, parts=(STORE,)), 2)
+    assert images(get, "store") == {"shop:2"}
+    assert "stuck_pod_deleted" not in shop.steps()
 
 
 def test_a_daemon_set_that_crashes_is_given_up_soon(shop: ClusterReleases) -> None:

@@ -30,6 +30,8 @@ HINTS = {
     "Evicted": "The node ran out of something: see the pod's message, and requests and limits.",
     "FailedMount": "A volume cannot be mounted: see that what it names is there.",
     "FailedScheduling": "No node takes the pod: see its requests, node selector and tolerations.",
+    "EarlierRevision": "The StatefulSet waits for a pod of an earlier revision: delete that pod (`kubectl delete pod`), or "
+    "let the cluster's credential delete pods, and release again.",
     "Stalled": "The object's controller gave up: read the condition's message.",
 }
 _SAME = {"ErrImagePull": "ImagePullBackOff", "ErrInvalidImageName": "InvalidImageName", "PodFailed": "Error"}

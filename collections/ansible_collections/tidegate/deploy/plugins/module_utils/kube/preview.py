@@ -9,7 +9,20 @@ from typing import Any
 
 from ..release.errors import ReleaseError
 from ..release.veil import Veil
-from . import comparison, field_owners, fingerprint, images, kinds, ownership, quota, readiness, scene, trial
+from . import (
+    comparison,
+    diagnosis,
+    field_owners,
+    fingerprint,
+    images,
+    kinds,
+    ownership,
+    quota,
+    readiness,
+    scene,
+    stuck_pod,
+    trial,
+)
 from .cluster import Cluster
 from .kinds import Ref
 from .release import Release
@@ -24,6 +37,7 @@ def preview(cluster: Cluster, release: Release, veil: Veil) -> dict[str, Any]:
     titles = seen.titles()
     trials, rows = _trials(seen, titles, veil)
     checks += [one for ref in seen.refs for one in _verdict(seen, ref, trials.get(ref), titles[ref])]
+    checks += _stuck_pods(seen, rows, titles)
     found = images.images(seen.objects)
     for one in found:
         if not one["pinned"]:
@@ -178,6 +192,29 @@ def _pull_secrets(seen: Scene) -> list[dict[str, str]]:
                "Make the secret, or let the release hold it.")
         for one, thing in zip(refs, found, strict=True) if thing is None
     ]  # fmt: skip
+
+
+def _stuck_pods(seen: Scene, rows: list[dict[str, Any]], titles: Mapping[Ref, str]) -> list[dict[str, str]]:
+    """Pods that are not ready and would be deleted, being of another revision than the release's."""
+    templates = {
+        row["name"]
+        for row in rows
+        if any(change["path"].startswith("spec.template") for change in row["changes"])
+    }
+    checks = []
+    for one in seen.refs:
+        thing = seen.live.get(one) if one.kind == "StatefulSet" else None
+        if thing is None or readiness.assess(thing).ready or not stuck_pod.may_wait_in_vain(thing):
+            continue
+        look = diagnosis.first_unready if titles[one] in templates else diagnosis.in_the_way
+        pod = scene.asked(lambda look=look, thing=thing: look(seen.cluster, thing), titles[one])
+        if pod:
+            said = f"{titles[one]} waits for pod {pod['metadata']['name']}, which is not ready"
+            hint = (
+                "If it does not get ready it is deleted, so that the StatefulSet can go on; its volumes stay."
+            )
+            checks.append(_check("warning", "pod_in_the_way", said, hint))
+    return checks
 
 
 def _shown(seen: Scene, veil: Veil) -> str:
