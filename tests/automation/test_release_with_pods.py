@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube import hints
 
 from tests.conformance.runtimes import OnCluster
 from tests.lab.kube_cluster import KubeCluster
 from tests.lab.lab import Lab
 
-from .cluster_release import CONFIG, ClusterReleases, actions, codes
+from .cluster_release import CONFIG, JOB, SECRET, ClusterReleases, actions, codes
 
 pytestmark = [
     pytest.mark.lab,
@@ -168,6 +169,119 @@ def test_a_pod_that_never_gets_ready_times_out_with_counts(shop: ClusterReleases
     assert (failed["error_key"], failed["failure_domain"]) == ("rollout_timeout", "timeout")
     assert "/2 ready" in failed["diagnostics"]["summary"]
     assert any("readiness probe" in hint for hint in failed["diagnostics"]["hints"])
+
+
+BROKEN = {
+    "a key that is not there": (
+        "env: [{name: A, valueFrom: {configMapKeyRef: {name: settings, key: gone}}}]",
+        "CreateContainerConfigError",
+        "rollout_failed",
+    ),
+    "a command that is not there": ('command: ["/no/such"]', "StartError", "rollout_failed"),
+    "an image that may not be pulled": (
+        "imagePullPolicy: Never\n        env: []",
+        "ErrImageNeverPull",
+        "image_missing",
+    ),
+    "an image that cannot be": ("env: []", "InvalidImageName", "image_missing"),
+    "too little memory": (
+        'command: ["/bin/sh", "-c", "tail /dev/zero"]\n        resources: {limits: {memory: 16Mi}}',
+        "OOMKilled",
+        "rollout_failed",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_what_cannot_get_better_is_told_soon_with_its_reason_and_a_hint(
+    shop: ClusterReleases, what: str
+) -> None:
+    line, reason, key = BROKEN[what]
+    tag = {"ErrImageNeverPull": "gone", "InvalidImageName": "No:Such:Thing"}.get(reason, "1")
+    part = WEB.replace("ports:", f"{line}\n        ports:")
+    began = time.monotonic()
+    assert not shop.run("apply", web(shop, "rel_1", tag, 1, parts=(CONFIG, part), health_timeout=120))
+    # A container that is started and ends is given up when it was started the third time: 10 s and 20 s later.
+    assert time.monotonic() - began < (60 if reason == "OOMKilled" else 30)
+    failed = shop.result("apply")
+    assert failed["error_key"] == key
+    (row,) = failed["diagnostics"]["objects"]
+    assert reason in {one["reason"] for one in row["pods"]}, row
+    assert failed["diagnostics"]["hints"][0] == hints.HINTS[reason]
+
+
+def test_a_job_that_fails_is_told_with_its_last_words(shop: ClusterReleases, get: Callable[..., Any]) -> None:
+    shop.release(web(shop, "rel_1", replicas=1), 1)
+    failing = JOB.replace("suspend: true", "backoffLimit: 0").replace(
+        "containers: [{name: migrate,",
+        'containers: [{name: migrate, command: ["/bin/sh", "-c", "echo 0042 is missing; exit 7"],',
+    )
+    spec = web(shop, "rel_2", "1", 1, parts=(CONFIG, WEB, FRONT, failing), health_timeout=120)
+    began = time.monotonic()
+    assert not shop.run("apply", shop.previewed(spec, 2))
+    assert time.monotonic() - began < 30
+    failed = shop.result("apply")
+    assert failed["error_key"] == "rollout_failed"
+    (row,) = failed["diagnostics"]["objects"]
+    assert row["object"] == "Job/migrate"
+    assert any("0042 is missing" in one["log_tail"] and one["exit_code"] == 7 for one in row["pods"]), row
+    assert hints.HINTS["BackoffLimitExceeded"] in failed["diagnostics"]["hints"]
+
+
+WHOLE = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: tides.%(group)s}
+spec:
+  group: %(group)s
+  scope: Namespaced
+  names: {kind: Tide, plural: tides, singular: tide}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties: {spec: {type: object, properties: {height: {type: integer}}}}
+---
+apiVersion: %(group)s/v1
+kind: Tide
+metadata: {name: high}
+spec: {height: 3}
+"""
+
+
+def test_all_kinds_of_objects_by_playbook_alone(
+    shop: ClusterReleases, get: Callable[..., Any], kube_cluster: KubeCluster
+) -> None:
+    group = f"{shop.namespace}.example"
+    job = JOB.replace("  suspend: true\n", "").replace(
+        "containers: [{name: migrate,", 'containers: [{name: migrate, command: ["/bin/true"],'
+    ).replace("{{ image }}", "shop:1")  # fmt: skip
+    parts = (WHOLE % {"group": group}, CONFIG, SECRET, WEB, FRONT, job)
+
+    def spec(release_id: str, tag: str = "1", **more: Any) -> dict[str, Any]:
+        return web(shop, release_id, tag, 1, cluster_scoped=True, **{"parts": parts, **more})
+
+    first = spec("rel_1")
+    assert shop.run("apply", first), shop.said
+    assert get(f"tides.{group}", "high")["spec"] == {"height": 3}
+    assert get("job", "migrate")["status"]["succeeded"] == 1
+    assert get("secret", "keys")
+    assert "shop 1" in answer(kube_cluster, get)
+    assert shop.run("apply", spec("rel_2", "2")), shop.said
+    assert "shop 2" in answer(kube_cluster, get)
+    assert shop.run("apply", spec("rel_3", "2", parts=tuple(one for one in parts if one is not FRONT)))
+    assert shop.steps()["pruned"] == "succeeded"
+    assert get("service", "web") is None
+    began = time.monotonic()
+    assert not shop.run("apply", spec("rel_4", "no-such"))
+    assert time.monotonic() - began < 30
+    assert shop.result("apply")["error_key"] == "image_missing"
+    assert shop.run("rollback", {**first, "release_id": "rel_5"}), shop.said
+    assert "shop 1" in answer(kube_cluster, get)
+    kube_cluster.api.kubectl(["delete", "crd", f"tides.{group}"])
 
 
 def test_a_quota_that_refuses_pods_is_told_at_once(shop: ClusterReleases, kube_cluster: KubeCluster) -> None:

@@ -174,6 +174,9 @@ def _standing(seen: Scene) -> list[dict[str, str]]:
         checks.append(_check("warning", "tls_unverified", said, "Give the cluster's CA."))
     pairs = [(seen.live.get(kinds.ref(one)), one) for one in seen.objects]
     pairs += [(seen.live.get(one), None) for one in seen.gone]
+    if seen.held.resource_version is None:
+        # What is kept of the project is an object, too.
+        pairs.append((None, seen.held.config_map(seen.release.project, seen.release.namespace)))
     said_of_quota = quota.exceeded(seen.quotas, pairs)
     hint = "Raise the namespace's quota, or ask for less."
     checks += [_check("blocking", "quota_exceeded", said, hint) for said in said_of_quota]
