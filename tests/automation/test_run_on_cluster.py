@@ -457,3 +457,25 @@ def test_a_quota_of_objects_counts_all_that_the_release_brings(shop: ClusterRuns
     found = shop.preview(shop.spec("rel_1", CONFIG))["checks"]
     assert "quota_exceeded" not in [one["code"] for one in found]
     shop.release(shop.spec("rel_1", CONFIG), 1)
+
+
+def test_what_was_applied_in_a_version_that_is_served_no_more_is_pruned_all_the_same(
+    shop: ClusterRuns,
+) -> None:
+    group = f"{shop.namespace}.example"
+    definition, _, gate = (GATE % {"group": group}).partition("---")
+    shop.release(shop.spec("rel_1", definition, gate, CONFIG, cluster_scoped=True), 1)
+    (served,) = shop.get("crd", f"gates.{group}")["spec"]["versions"]
+    versions = [{**served, "served": False, "storage": False}, {**served, "name": "v2"}]
+    patch = json.dumps({"spec": {"versions": versions}})
+    shop.kubectl("patch", "crd", f"gates.{group}", "--type=merge", "-p", patch)
+    until = time.monotonic() + 15
+    while shop.get(f"gates.v2.{group}", "lock") is None and time.monotonic() < until:
+        time.sleep(0.2)
+    newer = ClusterRuns(shop.api, shop.cluster.session, shop.namespace)
+    spec = newer.spec("rel_2", CONFIG, cluster_scoped=True)
+    told = {row["name"]: row["action"] for row in newer.preview(spec)["services"]}
+    assert told["Gate/lock"] == "remove"
+    newer.release(spec, 2)
+    assert newer.get(f"gates.v2.{group}", "lock") is None
+    shop.api.kubectl(["delete", "crd", f"gates.{group}"])
