@@ -130,6 +130,29 @@ def test_a_canary_that_waits_for_people_waits_still_when_its_run_is_made_again(s
 
 
 @pytest.mark.usefixtures("ready_pods")
+def test_a_promotion_that_was_lost_before_it_began_is_made_and_one_that_was_done_is_not_made_twice(
+    shop: ClusterRuns,
+) -> None:
+    begun(shop)
+    spec = canary(shop, "rel_2", "shop:2")
+    assert shop.release(spec, 2)["paused"] is True
+    # Run 3 was killed before it asked the cluster for anything.
+    assert shop.promote(spec, 4, taken_up=True, begun_token=3)["paused"] is True
+    assert shop.held().paused["step"] == 1
+    # Killed after it did its part, and once more: it waits for the next decision.
+    for token in (5, 6):
+        assert shop.promote(spec, token, taken_up=True, begun_token=3)["paused"] is True
+    assert shop.held().paused["step"] == 1
+    assert "paused" not in shop.promote(spec, 7)
+    # Killed after everything was done, and before it could tell.
+    done = shop.promote(spec, 8, taken_up=True, begun_token=7)
+    assert (done["changed"], "paused" in done) == (False, False)
+    assert shop.names() == ["web"]
+    with pytest.raises(ReleaseError, match="is not paused"):
+        shop.promote(spec, 9)
+
+
+@pytest.mark.usefixtures("ready_pods")
 def test_an_abort_deletes_only_what_the_release_added_whatever_version_it_is_written_in(
     shop: ClusterRuns,
 ) -> None:
