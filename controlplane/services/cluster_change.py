@@ -47,10 +47,10 @@ def prepare(
     return Change(cluster.version, tried, report, review(core, tried, targets))
 
 
-def renewed(core: Core, cluster_id: str, document: Mapping[str, Any]) -> Change | None:
+def renewed(core: Core, cluster_id: str, document: Mapping[str, Any]) -> Change:
     """Prepare for the credential that a rotation told of: `kubeconfig`. Where the cluster is reached stays.
 
-    None where what is kept is no certificate: somebody chose a token, which goes on to be good.
+    Where somebody chose another login than the administrator's, that goes on to be good and is kept.
 
     Raises:
         Problem: as `prepare`, and `kubeconfig_invalid` where nothing was told.
@@ -60,12 +60,12 @@ def renewed(core: Core, cluster_id: str, document: Mapping[str, Any]) -> Change 
         targets = targets_of(session, cluster_id)
     kept = cluster_connection.opened(core, cluster)
     given = document.get("kubeconfig")
-    if kept.credential_kind != "certificate":
-        return prepare(core, cluster, kept, None, targets)
     if not given:
         raise Problem("kubeconfig_invalid", "the first control plane told of no kubeconfig")
     text = given if isinstance(given, str) else json.dumps(given)
     new = cluster_connection.parse(core, {"kubeconfig": text})
+    if core.cluster_probe.subject(kept) != core.cluster_probe.subject(new):
+        return prepare(core, cluster, kept, None, targets)
     made = dataclasses.replace(kept, certificate=new.certificate, key=new.key)
     return prepare(core, cluster, made, None, targets)
 
