@@ -23,6 +23,8 @@ from controlplane.store.events import NewEvent
 from controlplane.store.tables import Cluster, InstallTask
 
 TIMEOUT_SECONDS = 2 * 3600.0
+# How often a connection is prepared anew because somebody changed it meanwhile.
+TRIES = 3
 
 
 class CertRotationJob(TaskJob):
@@ -52,16 +54,24 @@ class CertRotationJob(TaskJob):
         """The cluster serves on: what is known of it stays as it is."""
 
     def _succeed(self, outcome: RunOutcome) -> None:
-        try:
-            # It is connected to, and its targets are looked at, before the transaction begins.
-            self._change = cluster_change.renewed(
-                self._core, self._cluster_id, find_cluster(outcome.results) or {}
-            )
-        except Problem as problem:
-            said = f"the certificates were rotated, and the cluster is not reached by the new ones: {problem.detail}"
-            found = describe(Findings(), {}, problem.error_key, said)
-            return self._fail({**found, "hints": [problem.hint]})
-        return super()._succeed(outcome)
+        told = find_cluster(outcome.results) or {}
+        failure: Problem | None = None
+        for _try in range(TRIES):
+            try:
+                # It is connected to, and its targets are looked at, before the transaction begins.
+                self._change = cluster_change.renewed(self._core, self._cluster_id, told)
+                return super()._succeed(outcome)
+            except Problem as problem:
+                failure = problem
+                if problem.error_key != "conflict":
+                    break
+                # Somebody changed the connection between the look and the transaction: what is kept now counts.
+        assert failure is not None
+        said = (
+            f"the certificates were rotated, and Tidegate does not get in by the new ones: {failure.detail}"
+        )
+        found = describe(Findings(), {}, failure.error_key, said)
+        return self._fail({**found, "hints": [failure.hint]})
 
     def _on_success(
         self, session: Session, task: InstallTask, outcome: RunOutcome, now: datetime
