@@ -84,12 +84,13 @@ class Rotations:
     days: float = 20.5
     serial: str = "A1"
     cluster: str = "cls"
+    hosts: Sequence[str] = NAMES
     authority: Authority = field(default_factory=Authority)
 
     def admin(self, name: str = "kubernetes-admin") -> Pair:
         return self.authority.issue(name, ["kubeadm:cluster-admins"])
 
-    def documents(self, hosts: Sequence[str] = NAMES) -> dict[str, Any]:
+    def documents(self, hosts: Sequence[str] | None = None) -> dict[str, Any]:
         ends = self.shop.clock.now() + timedelta(days=self.days)
         rows = [
             {"name": "apiserver", "kind": "certificate", "path": "/a", "authority": "ca", "managed_by": "kubeadm",
@@ -114,7 +115,7 @@ class Rotations:
                 "plan": [{"step": "apiserver", "action": "renew", "detail": ""}],
                 "checks": [check] if self.days >= 30 else [],
             }
-            for name in hosts
+            for name in (self.hosts if hosts is None else hosts)
         }
 
     def preview(self, **asked: Any) -> dict[str, Any]:
@@ -185,23 +186,29 @@ def kubeconfig(pair: Pair, server: str) -> str:
     return json.dumps(connection.kubeconfig())
 
 
-def made(shop: Installation, stage: str = "development") -> Rotations:
+def around(shop: Installation, env: str, **more: Any) -> Rotations:
+    """Bring in a cluster as the one of an environment."""
     probe = FakeProbe(shop)
-    shop.core = dataclasses.replace(shop.core, cluster_probe=probe)  # type: ignore[arg-type]
-    found = Rotations(shop, probe, site(shop, stage))
+    own = dataclasses.replace(shop, core=dataclasses.replace(shop.core, cluster_probe=probe))  # type: ignore[arg-type]
+    found = Rotations(own, probe, env, **more)
     with shop.core.database.write() as session:
         session.add(
             tables.Cluster(
-                id="cls", project_id="prj", name="blue", mode="platform_managed", environment_id=found.env,
-                endpoint=ENDPOINT, kubeconfig_cipher=b"-", credential_kind="certificate", created_by="usr",
-                created_at=shop.clock.now(), certificates={},
+                id=found.cluster, project_id="prj", name=f"made-{found.cluster}", mode="platform_managed",
+                environment_id=env, endpoint=ENDPOINT, kubeconfig_cipher=b"-", credential_kind="certificate",
+                created_by="usr", created_at=shop.clock.now(),
             )
         )  # fmt: skip
-        session.flush()
-        target = session.get_one(tables.Target, "tgt_development")
-        target.cluster_id, target.namespace, target.runtime_type = "cls", "shop", "k8s"
     pair = found.admin()
     found.keep(Connection(endpoint=ENDPOINT, ca=pair.certificate, certificate=pair.certificate, key=pair.key))
+    return found
+
+
+def made(shop: Installation, stage: str = "development") -> Rotations:
+    found = around(shop, site(shop, stage))
+    with shop.core.database.write() as session:
+        target = session.get_one(tables.Target, "tgt_development")
+        target.cluster_id, target.namespace, target.runtime_type = "cls", "shop", "k8s"
     return found
 
 
