@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The certificates of a cluster made with kubeadm are listed and rotated through the API; the cluster serves on."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.installs.environment import ENDS, statuses
+from tests.installs.made_cluster import MadeCluster
+from tests.lab import kubeadm
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("lab-bundle"),
+    pytest.mark.timeout(1800),
+    pytest.mark.skipif(bool(kubeadm.why_not()), reason=kubeadm.why_not()),
+]
+RENEWED = {
+    "apiserver", "apiserver-kubelet-client", "apiserver-etcd-client", "front-proxy-client", "etcd-server",
+    "etcd-peer", "etcd-healthcheck-client", "admin.conf", "super-admin.conf", "controller-manager.conf",
+    "scheduler.conf",
+}  # fmt: skip
+PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+
+class Rotations:
+    """What is asked of a cluster's certificates."""
+
+    def __init__(self, cluster: MadeCluster) -> None:
+        self.cluster, self.admin = cluster, cluster.site.admin
+        self.path = f"/clusters/{cluster.id}/certs"
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """Look now, and return each certificate by name."""
+        job = self.admin.post(f"{self.path}/check")
+        until = time.monotonic() + 120
+        while (job := self.admin.get(f"/jobs/{job['job_id']}"))["state"] != "done":
+            assert time.monotonic() < until, job
+            time.sleep(0.2)
+        assert job["outcome"] == "succeeded"
+        [host] = self.admin.get(self.path)["hosts"]
+        assert host["host"] == self.cluster.host.name
+        return {row["name"]: row for row in host["certificates"]}
+
+    def preview(self) -> dict[str, Any]:
+        return dict(self.admin.post(f"{self.path}/rotate/preview", {}))
+
+    def start(self, preview: dict[str, Any]) -> str:
+        assert preview["preview_ref"], preview["preview"]["checks"]
+        body = {"preview_ref": preview["preview_ref"]}
+        return str(self.admin.post(f"{self.path}/rotate/apply", body)["task_id"])
+
+    def ended(self, task_id: str, seconds: float = 900) -> dict[str, Any]:
+        until = time.monotonic() + seconds
+        while (task := self.admin.get(f"{self.path}/rotate/tasks/{task_id}"))["state"] not in ENDS:
+            assert time.monotonic() < until, task
+            time.sleep(0.2)
+        return dict(task)
+
+    def served(self) -> str:
+        """The certificate that the API server shows."""
+        return ssl.get_server_certificate((self.cluster.host.address, 6443))
+
+
+@pytest.fixture
+def rotations(made_cluster: MadeCluster) -> Rotations:
+    return Rotations(made_cluster)
+
+
+def serials(rows: dict[str, dict[str, Any]], kind: str = "certificate") -> dict[str, str]:
+    return {name: row["serial"] for name, row in rows.items() if row["kind"] == kind}
+
+
+def test_they_are_listed_and_rotated_and_the_cluster_serves_on(rotations: Rotations) -> None:
+    cluster, host = rotations.cluster, rotations.cluster.host
+    before = rotations.rows()
+    assert set(serials(before)) == RENEWED
+    assert set(serials(before, "authority")) == {"ca", "etcd-ca", "front-proxy-ca"}
+    assert before["kubelet-client"]["subject"] == f"O=system:nodes, CN=system:node:{host.name}"
+    assert all(row["days_left"] in (364, 365) for name, row in before.items() if name in RENEWED)
+    kept, served = cluster.show(), rotations.served()
+    assert kept["credential_expires_at"] == before["admin.conf"]["expires_at"]
+
+    preview = rotations.preview()
+    assert preview["preview"]["needed"] is False
+    assert [check["reason"] for check in preview["preview"]["checks"]] == ["not_needed"]
+    assert preview["preview"]["summary"]["restart"] == len(PODS)
+    task = rotations.ended(rotations.start(preview))
+    assert task["state"] == "succeeded", task["diagnostics_json"]
+    assert statuses(task, host) == {
+        "preflight": "unchanged", "renew": "succeeded", **dict.fromkeys(PODS, "succeeded"), "verify": "unchanged",
+    }  # fmt: skip
+
+    after = rotations.rows()
+    assert all(serials(after)[name] != serial for name, serial in serials(before).items())
+    assert serials(after, "authority") == serials(before, "authority")
+    assert rotations.served() != served, "the API server shows the new one"
+    now = cluster.show()
+    assert now["credential_expires_at"] == after["admin.conf"]["expires_at"] != kept["credential_expires_at"]
+    assert (now["endpoint"], now["status"], now["version"]) == (
+        kept["endpoint"],
+        "ready",
+        kept["version"] + 1,
+    )
+    left = host.exec(
+        ["find", "/var/lib/tidegate/certificates", "/etc/kubernetes/tidegate-away", "-type", "f"]
+    )
+    assert left.stdout.split() == ["/var/lib/tidegate/certificates/state.json"], "no old key is left"
+    release = cluster.release("rotated")
+    assert release["lifecycle_state"] == "applied", release["diagnostics_json"]
+
+    again = rotations.preview()
+    assert again["preview"]["needed"] is False
+    assert again["preview"]["first_expires_at"] > preview["preview"]["first_expires_at"]
+
+
+def away(name: str) -> Callable[[MadeCluster], bool]:
+    def is_so(cluster: MadeCluster) -> bool:
+        path = f"/etc/kubernetes/tidegate-away/{name}.yaml"
+        return cluster.host.exec(["test", "-e", path], check=False).returncode == 0
+
+    return is_so
+
+
+def test_one_that_dies_on_its_host_ends_and_is_gone_on_with(rotations: Rotations) -> None:
+    """The worst moment: the API server's pod was taken down, and nobody is there to start it again."""
+    cluster, is_away = rotations.cluster, away("kube-apiserver")
+    before = rotations.rows()
+    task_id = rotations.start(rotations.preview())
+    until = time.monotonic() + 300
+    while not is_away(cluster):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    cluster.host.exec(["pkill", "-KILL", "-f", "cluster_certificates"])
+    task = rotations.ended(task_id)
+    assert task["state"] == "failed"
+    assert cluster.host.exec(["ls", "/var/lib/tidegate/certificates/kept"]).stdout, "what was there is kept"
+
+    rotations.admin.post(f"{rotations.path}/rotate/tasks/{task_id}/retry")
+    done = rotations.ended(task_id)
+    assert done["state"] == "succeeded", done["diagnostics_json"]
+    after = rotations.rows()
+    assert all(serials(after)[name] != serial for name, serial in serials(before).items())
+    assert rotations.admin.post(f"/clusters/{cluster.id}/connect/test", {})["reachable"]
