@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -111,7 +112,7 @@ def _look(session: Session, path: str) -> Outcome:
     return Outcome.OK if job["outcome"] == "succeeded" else Outcome.RELEASE_FAILED
 
 
-def _order(row: dict[str, Any]) -> tuple[float, str, str]:
+def _order(row: Mapping[str, Any]) -> tuple[float, str, str]:
     left = row.get("days_left")
     return (float("-inf") if left is None else left, row["host"], row["name"])
 

@@ -89,7 +89,7 @@ def test_a_rotation_is_previewed_followed_and_taken_back(admin: Caller, path: st
 def test_days_that_cannot_be_are_refused(admin: Caller, path: str, days: Any) -> None:
     answer = admin.post(f"{path}/rotate/preview", {"within_days": days}, NOW)
     assert (answer.status_code, answer.json["error_key"]) == (422, "validation_error"), answer.json
-    assert "within_days" in answer.json["errors"]
+    assert "within_days" in answer.json["errors"]["json"]
 
 
 def test_nothing_is_rotated_without_a_preview(admin: Caller, path: str) -> None:

@@ -231,7 +231,7 @@ def test_a_rotation_lets_tidegate_in_by_the_new_credential_where_it_was_before(r
     assert rotations.probe.asked[-1] == now
     assert rotations.get()["version"] == 2 and rotations.access()["ok"] is True
     shown = rotations.show()
-    assert (shown["days_left"], shown["checked_at"]) == (365, "2026-01-01T12:00:01Z")
+    assert (shown["days_left"], shown["checked_at"]) == (365, "2026-01-01T12:00:01.000000Z")
     assert [one["host"] for one in shown["hosts"]] == list(NAMES)
 
 

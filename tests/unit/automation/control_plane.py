@@ -104,6 +104,8 @@ class ControlPlane:
         name = {2381: "etcd", 6443: "kube-apiserver", 10257: "kube-controller-manager"}.get(
             where.port, "kube-scheduler"
         )
+        if not self.pids(name):
+            return False
         return self.serials()["apiserver"] in self.ill.get(name, {""}) or name not in self.ill
 
 
