@@ -19,6 +19,7 @@ from ansible_collections.tidegate.deploy.plugins.module_utils.environment import
 )
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
+from tests.lab.kube_certificates import Authority
 from tests.unit.automation import control_plane
 from tests.unit.automation.control_plane import ControlPlane
 
@@ -123,6 +124,10 @@ def test_kubeadm_that_fails_half_way_leaves_what_was(plane: ControlPlane) -> Non
     assert plane.serials() == before
 
 
+def state() -> certificate_rotation._State:
+    return certificate_rotation._State(certificate_set.serials(certificate_set.read(), "authority"))
+
+
 def cut_before_kubeadm(plane: ControlPlane) -> None:
     return None
 
@@ -149,8 +154,7 @@ def test_one_that_was_cut_off_is_gone_on_with(
     plane: ControlPlane, cut: Callable[[ControlPlane], None], operation: str
 ) -> None:
     before = plane.serials()
-    state = certificate_rotation._State()
-    state.keep("task 1", certificate_set.renewed_files())
+    state().keep("task 1", certificate_set.renewed_files())
     cut(plane)
     assert certificate_set.is_there()
     done, _steps = rotate(operation)
@@ -164,8 +168,19 @@ def test_one_that_was_cut_off_is_gone_on_with(
 
 def test_what_is_kept_is_what_was_before_the_first_of_two(plane: ControlPlane) -> None:
     before = plane.serials()
-    certificate_rotation._State().keep("task 1", certificate_set.renewed_files())
+    state().keep("task 1", certificate_set.renewed_files())
     cut_in_kubeadm(plane)
+    plane.kubeadm = 1
+    refused("certificate_invalid", operation="task 2")
+    assert plane.serials() == before
+
+
+def test_what_is_kept_of_a_cluster_that_was_here_before_is_not_put_into_this_one(plane: ControlPlane) -> None:
+    state().keep("task 1", certificate_set.renewed_files())
+    plane.authorities["ca"] = Authority("ca")
+    plane.put("ca", plane.authorities["ca"].pair)
+    plane.issue()
+    before = plane.serials()
     plane.kubeadm = 1
     refused("certificate_invalid", operation="task 2")
     assert plane.serials() == before

@@ -37,10 +37,10 @@ def rotate(work: Mapping[str, Any], steps: List[Dict[str, Any]]) -> Dict[str, An
         ReleaseError: `preview_stale`, `certificate_invalid`, `timeout`, `cluster_unreachable`. What was there before
             is in force again then, or the message says what is not.
     """
-    state = _State()
     with _undisturbed():
         put_back = static_pods.put_back()
         found = certificate_set.read()
+        state = _State(certificate_set.serials(found, "authority"))
         with Step(steps, "preflight") as step:
             step.detail = {"put_back": put_back} if put_back else {}
             if not state.is_of(work["operation"]):
@@ -150,14 +150,20 @@ def _restored(state: "_State", error: BaseException) -> ReleaseError:
 
 
 class _State:
-    """What the host remembers of a rotation: whose it is, how far it came, and the files from before."""
+    """What the host remembers of a rotation: whose it is, how far it came, and the files from before.
 
-    def __init__(self) -> None:
+    What is remembered of a cluster with other `authorities`, which was here before, is nothing.
+    """
+
+    def __init__(self, authorities: Mapping[str, str]) -> None:
         self.folder = state_folder.path("certificates")
         self._kept = os.path.join(self.folder, "kept")
         known: Dict[str, Any] = {}
         with contextlib.suppress(OSError, ValueError), open(self._file, encoding="utf-8") as file:
             known = json.load(file)
+        self._authorities = dict(authorities)
+        if known.get("authorities") != self._authorities:
+            known = {}
         self.operation = str(known.get("operation") or "")
         self.phase = str(known.get("phase") or "")
         self.serials: Dict[str, str] = dict(known.get("serials") or {})
@@ -200,7 +206,10 @@ class _State:
     def _write(self, operation: str, phase: str) -> None:
         self.operation, self.phase = operation, phase
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
-        known = {"operation": operation, "phase": phase, "files": self._files, "serials": self.serials}
+        known = {
+            "operation": operation, "phase": phase, "files": self._files, "serials": self.serials,
+            "authorities": self._authorities,
+        }  # fmt: skip
         making = self._file + ".making"
         with open(making, "w", encoding="utf-8") as out:
             json.dump(known, out)

@@ -74,9 +74,9 @@ def renewed_files() -> List[str]:
     return [one for one in found if os.path.exists(one)]
 
 
-def serials(rows: List[Dict[str, Any]]) -> Dict[str, str]:
-    """The serial numbers of what a renewal makes anew, by name."""
-    return {one["name"]: one.get("serial", "") for one in rows if one["kind"] == "certificate"}
+def serials(rows: List[Dict[str, Any]], kind: str = "certificate") -> Dict[str, str]:
+    """The serial numbers of what a renewal makes anew, or of another kind, by name."""
+    return {one["name"]: one.get("serial", "") for one in rows if one["kind"] == kind}
 
 
 def fingerprint(rows: List[Dict[str, Any]]) -> str:
