@@ -71,7 +71,7 @@ class CertRotationPreviewJob(TaskPreviewJob):
                 for name, each in sorted(found.items())
             },
             "within_days": days,
-            "needed": rules.is_needed(first, days, self._core.clock.now()),
+            "needed": rules.is_needed(first, days, self._core.clock.now()) if found else None,
             "first_expires_at": views.moment(first),
             "summary": dict(
                 Counter(one["action"] for each in found.values() for one in each.get("plan") or [])

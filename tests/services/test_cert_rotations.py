@@ -263,6 +263,20 @@ def test_a_preview_says_whether_it_is_needed(
     assert rotations.show()["days_left"] == -1, "and told anew each time"
 
 
+def test_control_planes_that_are_not_reached_stand_against_it(rotations: Rotations) -> None:
+    shop = rotations.shop
+    task = cert_rotations.request_preview(shop.core, operator(shop), "cls", {})
+    kind, _run = rotations.work("cert_rotation_preview")
+    kind.end(RunOutcome("failed", 4, rotations.documents(NAMES[:2]), "cp-c does not answer"))
+    shown = tasks.await_preview(shop.core, operator(shop), SUBJECT, task["task_id"], 0)
+    assert (shown["preview_ref"], shown["status"]) == (None, "preview_failed")
+    other = cert_rotations.request_preview(shop.core, operator(shop), "cls", {})
+    kind, _run = rotations.work("cert_rotation_preview")
+    kind.refuse("host_key_unconfirmed", "cp-c's key was not confirmed")
+    refused_ = tasks.await_preview(shop.core, operator(shop), SUBJECT, other["task_id"], 0)["preview"]
+    assert (refused_["needed"], refused_["checks"][0]["code"]) == (None, "host_key_unconfirmed")
+
+
 def test_production_waits_for_somebody_else(shop: Installation) -> None:
     rotations = made(shop, "production")
     waiting = rotations.start(rotations.preview())
