@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-import ssl
-import time
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 import pytest
 
-from tests.installs.environment import ENDS, statuses
+from tests.installs.environment import statuses
 from tests.installs.made_cluster import MadeCluster
+from tests.installs.rotations import PODS, Rotations, serials
 from tests.lab import kubeadm
 
 pytestmark = [
@@ -27,68 +24,11 @@ RENEWED = {
     "etcd-peer", "etcd-healthcheck-client", "admin.conf", "super-admin.conf", "controller-manager.conf",
     "scheduler.conf",
 }  # fmt: skip
-PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-
-
-class Rotations:
-    """What is asked of a cluster's certificates."""
-
-    def __init__(self, cluster: MadeCluster) -> None:
-        self.cluster, self.admin = cluster, cluster.site.admin
-        self.path = f"/clusters/{cluster.id}/certs"
-
-    def rows(self) -> dict[str, dict[str, Any]]:
-        """Look now, and return each certificate by name."""
-        job = self.admin.post(f"{self.path}/check")
-        until = time.monotonic() + 120
-        while (job := self.admin.get(f"/jobs/{job['job_id']}"))["state"] != "done":
-            assert time.monotonic() < until, job
-            time.sleep(0.2)
-        assert job["outcome"] == "succeeded"
-        [host] = self.admin.get(self.path)["hosts"]
-        assert host["host"] == self.cluster.host.name
-        return {row["name"]: row for row in host["certificates"]}
-
-    def preview(self) -> dict[str, Any]:
-        return dict(self.admin.post(f"{self.path}/rotate/preview", {}))
-
-    def start(self, preview: dict[str, Any]) -> str:
-        assert preview["preview_ref"], preview["preview"]["checks"]
-        body = {"preview_ref": preview["preview_ref"]}
-        return str(self.admin.post(f"{self.path}/rotate/apply", body)["task_id"])
-
-    def ended(self, task_id: str, seconds: float = 900) -> dict[str, Any]:
-        until = time.monotonic() + seconds
-        while (task := self.admin.get(f"{self.path}/rotate/tasks/{task_id}"))["state"] not in ENDS:
-            assert time.monotonic() < until, task
-            time.sleep(0.2)
-        return dict(task)
-
-    def ages_of_pods(self) -> dict[str, int]:
-        """For how many seconds each pod's program has run."""
-        lines = self.cluster.host.exec(["ps", "-eo", "etimes=,args="]).stdout.splitlines()
-        found = [line.split()[:2] for line in lines]
-        ages = {program.rpartition("/")[2]: int(age) for age, program in found}
-        return {name: ages[name] for name in PODS}
-
-    def age_of_files(self) -> int:
-        """For how many seconds the newest of the control plane's certificates has been there, and one more."""
-        host = self.cluster.host
-        written = host.exec(["stat", "--format", "%Y", "/etc/kubernetes/scheduler.conf"]).stdout
-        return int(host.exec(["date", "+%s"]).stdout) - int(written) + 1
-
-    def served(self) -> str:
-        """The certificate that the API server shows."""
-        return ssl.get_server_certificate((self.cluster.host.address, 6443))
 
 
 @pytest.fixture
 def rotations(made_cluster: MadeCluster) -> Rotations:
     return Rotations(made_cluster)
-
-
-def serials(rows: dict[str, dict[str, Any]], kind: str = "certificate") -> dict[str, str]:
-    return {name: row["serial"] for name, row in rows.items() if row["kind"] == kind}
 
 
 def moment(text: str) -> datetime:
@@ -141,23 +81,12 @@ def test_they_are_listed_and_rotated_and_the_cluster_serves_on(rotations: Rotati
     assert again["preview"]["first_expires_at"] > preview["preview"]["first_expires_at"]
 
 
-def away(name: str) -> Callable[[MadeCluster], bool]:
-    def is_so(cluster: MadeCluster) -> bool:
-        path = f"/etc/kubernetes/tidegate-away/{name}.yaml"
-        return cluster.host.exec(["test", "-e", path], check=False).returncode == 0
-
-    return is_so
-
-
 def test_one_that_dies_on_its_host_ends_and_is_gone_on_with(rotations: Rotations) -> None:
     """The worst moment: the API server's pod was taken down, and nobody is there to start it again."""
-    cluster, is_away = rotations.cluster, away("kube-apiserver")
+    cluster = rotations.cluster
     before = rotations.rows()
     task_id = rotations.start(rotations.preview())
-    until = time.monotonic() + 300
-    while not is_away(cluster):
-        assert time.monotonic() < until
-        time.sleep(0.05)
+    rotations.until_away("kube-apiserver")
     cluster.host.exec(["pkill", "-KILL", "-f", "cluster_certificates"])
     task = rotations.ended(task_id)
     assert task["state"] == "failed"
