@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 
 import pytest
@@ -87,7 +88,8 @@ def test_one_that_dies_on_its_host_ends_and_is_gone_on_with(rotations: Rotations
     before = rotations.rows()
     task_id = rotations.start(rotations.preview())
     rotations.until_away("kube-apiserver")
-    cluster.host.exec(["pkill", "-KILL", "-f", "cluster_certificates"])
+    lock = json.loads(cluster.host.exec(["cat", "/var/lib/tidegate/environment.lock"]).stdout)
+    cluster.host.exec(["kill", "-KILL", str(lock["pid"])])
     task = rotations.ended(task_id)
     assert task["state"] == "failed"
     assert cluster.host.exec(["ls", "/var/lib/tidegate/certificates/kept"]).stdout, "what was there is kept"
