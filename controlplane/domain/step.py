@@ -92,6 +92,7 @@ STEP_OF_INSTALL: Mapping[str, str] = {
     f"{COLLECTION}cluster_ready": "cluster_ready",
     f"{COLLECTION}network_entry_prepare": "preflight",
     f"{COLLECTION}network_entry_activate": "activate",
+    f"{COLLECTION}network_entry_endpoint": "endpoint",
     f"{COLLECTION}network_entry_stand_back": "stand_back",
 }
 

@@ -209,6 +209,8 @@ class Cluster(Base):
 
     One that an install made has its `environment_id`. `kubeconfig_cipher` is the canonical kubeconfig: one
     context, everything inline. `last_check` is what the last test of the connection found, in what the API shows.
+    `direct_endpoint` is where it was reached before its endpoint became the VIP of its network entry; None while it
+    is reached there.
     """
 
     __tablename__ = "clusters"
@@ -219,6 +221,7 @@ class Cluster(Base):
     mode: Mapped[str] = mapped_column(String(24), default="external_managed")
     environment_id: Mapped[str | None] = mapped_column(ForeignKey("environments.id"), index=True)
     endpoint: Mapped[str] = mapped_column(String(255))
+    direct_endpoint: Mapped[str | None] = mapped_column(String(255))
     ca: Mapped[str | None] = mapped_column(Text)
     insecure_skip_tls_verify: Mapped[bool] = mapped_column(default=False)
     kubeconfig_cipher: Mapped[bytes] = mapped_column(LargeBinary)
