@@ -67,7 +67,7 @@ def nodes(lab: Lab) -> Iterator[list[LabHost]]:
 
 
 def test_it_is_made_followed_mended_reached_and_left(site: Site, nodes: list[LabHost]) -> None:
-    plane, worker = nodes
+    plane = nodes[0]
     direct, vip = f"https://{plane.address}:6443", f"{plane.address.rsplit('.', 1)[0]}.244"
     broken(plane)
     environment, cluster_id = ordered(site, nodes, vip)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,7 +15,14 @@ from controlplane.domain.cluster import Ability, Connection
 from controlplane.domain.errors import Problem
 from controlplane.ports.cluster_probe import Examined, Reached
 from controlplane.ports.runner import PlaybookRun, RunOutcome
-from controlplane.services import cluster_connection, clusters, install_spec, network_entry_connection, tasks
+from controlplane.services import (
+    cluster_connection,
+    clusters,
+    install_spec,
+    network_entry_check,
+    network_entry_connection,
+    tasks,
+)
 from controlplane.services.network_entries import SUBJECT
 from controlplane.store import tables
 from controlplane.store.pages import PageRequest
@@ -66,9 +74,7 @@ def entries(shop: Installation, played: PlayedCluster) -> Entries:
     with shop.core.database.write() as session:
         cluster = session.get_one(tables.Cluster, "cls")
         cluster.mode, cluster.environment_id, cluster.ca = "platform_managed", "env_development", "ca"
-        cluster.kubeconfig_cipher = shop.core.vault.encrypt(
-            cluster_connection.json.dumps(kubeconfig).encode()
-        )
+        cluster.kubeconfig_cipher = shop.core.vault.encrypt(json.dumps(kubeconfig).encode())
         session.add(
             tables.Host(
                 id="hst_wk", project_id="prj", name="wk", address="192.0.2.30", user="root", host_key=HOST_KEY,
@@ -222,7 +228,7 @@ def test_more_ports_of_the_vip_may_be_the_api_s(entries: Entries) -> None:
 def test_who_sets_the_connection_has_the_last_word(entries: Entries) -> None:
     entries.applied()
     admin = entries.shop.actor("admin", "admin")
-    text = cluster_connection.json.dumps(Connection(OTHER, ca="ca", token="new").kubeconfig())
+    text = json.dumps(Connection(OTHER, ca="ca", token="new").kubeconfig())
     clusters.set_connection(entries.shop.core, admin, "cls", {"kubeconfig": text})
     assert cluster(entries)["direct_endpoint"] is None
     task = entries.preview(kind="rollback", remove=True)
@@ -257,7 +263,7 @@ def test_an_install_names_the_vip_and_leads_to_it_once_it_is_in_force(entries: E
         with entries.shop.core.database.read() as session:
             task = tables.InstallTask(
                 id="tsk_x", environment_id="env_development", nodes=[],
-                request_cipher=entries.shop.core.vault.encrypt(cluster_connection.json.dumps(asked).encode()),
+                request_cipher=entries.shop.core.vault.encrypt(json.dumps(asked).encode()),
             )  # fmt: skip
             return install_spec.of_preview(entries.shop.core, session, task)["network_entry"]
 
