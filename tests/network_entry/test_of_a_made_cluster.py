@@ -92,7 +92,7 @@ def test_it_is_made_followed_mended_reached_and_left(site: Site, nodes: list[Lab
     assert task["state"] == "succeeded", task["diagnostics_json"]
     for host in nodes:
         row = step(task, host, "endpoint")
-        assert row and row["detail"] == {"name": NAME, "from": plane.address, "to": vip}, task["steps"]
+        assert row and row["detail"] == {"endpoint": NAME, "from": plane.address, "to": vip}, task["steps"]
     entry = cluster.until(lambda one: one["status"] == "ready")
     assert entry["connection"] == {
         "endpoint": f"https://{vip}:6443", "through_vip": True, "direct_endpoint": direct,

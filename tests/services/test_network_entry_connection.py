@@ -29,6 +29,7 @@ from controlplane.store.pages import PageRequest
 from tests.services.installation import HOST_KEY, Installation
 from tests.services.test_network_entries import LVS_VIP, NAMES, Entries, add_cluster, found, operator
 
+CA = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"
 DIRECT, VIP, OTHER = "https://192.0.2.10:6443", "https://192.0.2.240:6443", "https://192.0.2.241:6443"
 
 
@@ -70,10 +71,10 @@ def entries(shop: Installation, played: PlayedCluster) -> Entries:
     """A cluster that an install made, of three hosts; and one more host that is a node of it."""
     shop.core = replace(shop.core, cluster_probe=played)  # type: ignore[arg-type]
     add_cluster(shop, "development")
-    kubeconfig = Connection(DIRECT, ca="ca", token="secret").kubeconfig()
+    kubeconfig = Connection(DIRECT, ca=CA, token="secret").kubeconfig()
     with shop.core.database.write() as session:
         cluster = session.get_one(tables.Cluster, "cls")
-        cluster.mode, cluster.environment_id, cluster.ca = "platform_managed", "env_development", "ca"
+        cluster.mode, cluster.environment_id, cluster.ca = "platform_managed", "env_development", CA
         cluster.kubeconfig_cipher = shop.core.vault.encrypt(json.dumps(kubeconfig).encode())
         session.add(
             tables.Host(
@@ -228,7 +229,7 @@ def test_more_ports_of_the_vip_may_be_the_api_s(entries: Entries) -> None:
 def test_who_sets_the_connection_has_the_last_word(entries: Entries) -> None:
     entries.applied()
     admin = entries.shop.actor("admin", "admin")
-    text = json.dumps(Connection(OTHER, ca="ca", token="new").kubeconfig())
+    text = json.dumps(Connection(OTHER, ca=CA, token="new").kubeconfig())
     clusters.set_connection(entries.shop.core, admin, "cls", {"kubeconfig": text})
     assert cluster(entries)["direct_endpoint"] is None
     task = entries.preview(kind="rollback", remove=True)

@@ -71,7 +71,7 @@ def test_it_leads_to_the_vip_and_back_and_nothing_stays(node: Node) -> None:
     assert node.lead() == {"changed": True}
     assert (node.leads_to(), node.asked) == (VIP, [(VIP, 6443, NAME)])
     assert [(one["step"], one["status"]) for one in node.steps] == [("endpoint", "succeeded")]
-    assert node.steps[0]["detail"] == {"name": NAME, "from": DIRECT, "to": VIP}
+    assert node.steps[0]["detail"] == {"endpoint": NAME, "from": DIRECT, "to": VIP}
     assert node.lead() == {"changed": False} and len(node.asked) == 2
     assert node.lead("direct") == {"changed": True}
     assert node.leads_to() == DIRECT

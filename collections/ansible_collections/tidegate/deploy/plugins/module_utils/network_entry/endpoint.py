@@ -73,7 +73,7 @@ def lead(payload: Mapping[str, Any], steps: List[Dict[str, Any]]) -> Dict[str, A
     if payload["check_mode"]:
         return {"changed": found.address != address}
     with remembered.held(payload["holder"], payload.get("fencing_token")), Step(steps, STEP) as step:
-        step.detail = {"name": found.name, "from": found.address, "to": address}
+        step.detail = {"endpoint": found.name, "from": found.address, "to": address}
         await_answer(address, api_port() or 0, found.name, float(payload["timeout"]))
         if found.address != address:
             state = remembered.read()
@@ -100,7 +100,7 @@ def back(entry: Entry, payload: Mapping[str, Any], steps: List[Dict[str, Any]], 
     if not address or payload["check_mode"]:
         return bool(address)
     with remembered.held(payload["holder"], payload.get("fencing_token")), Step(steps, STEP_BACK) as step:
-        step.detail = {"name": found.name, "from": found.address, "to": address}
+        step.detail = {"endpoint": found.name, "from": found.address, "to": address}
         _move(found, address)
         step.changed = True
         state.pop("endpoint", None)
