@@ -37,6 +37,10 @@ class ClusterSchema(schema.AnswerSchema):
     name = schema.text(example="blue")
     mode = schema.text(example="external_managed")
     endpoint = schema.text(example="https://192.0.2.10:6443")
+    direct_endpoint = schema.text(
+        "Where it was reached before its endpoint became the VIP of its network entry, and is again without it.",
+        nullable=True,
+    )
     has_ca = fields.Boolean(
         required=True, metadata={"description": "Whether it has an authority of its own to trust."}
     )

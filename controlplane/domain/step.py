@@ -93,6 +93,7 @@ STEP_OF_INSTALL: Mapping[str, str] = {
     f"{COLLECTION}cluster_certificates": "preflight",
     f"{COLLECTION}network_entry_prepare": "preflight",
     f"{COLLECTION}network_entry_activate": "activate",
+    f"{COLLECTION}network_entry_endpoint": "endpoint",
     f"{COLLECTION}network_entry_stand_back": "stand_back",
 }
 

@@ -86,18 +86,8 @@ def write(
     failing = mark(session, cluster.id, change.targets)
     session.flush()
     project = session.get_one(Project, cluster.project_id)
-    told = {
-        "name": cluster.name,
-        "endpoint": cluster.endpoint,
-        "endpoint_before": was,
-        "targets_failing": [one["name"] for one in failing],
-    }
-    status = "warning" if failing or cluster.insecure_skip_tls_verify else "success"
-    changed = NewEvent(
-        "resource.updated", "cluster", cluster.id, status=status, project_id=project.id,
-        team_id=project.team_id, detail=told,
-    )  # fmt: skip
-    return [changed, *marked(cluster, project, failing)], failing
+    status = "warning" if cluster.insecure_skip_tls_verify else "success"
+    return moved(cluster, project, was, failing, status), failing
 
 
 def review(core: Core, tried: Tried, targets: Sequence[Target]) -> dict[str, dict[str, Any]]:
@@ -134,6 +124,29 @@ def mark(session: Session, cluster_id: str, found: Mapping[str, dict[str, Any]])
                 }
             )
     return failing
+
+
+def moved(
+    cluster: Cluster,
+    project: Project,
+    endpoint_before: str,
+    failing: Sequence[Mapping[str, Any]],
+    status: str,
+    **more: Any,
+) -> list[NewEvent]:
+    """Return the events that tell of another way to a cluster, and of each target that fails by it."""
+    told = {
+        "name": cluster.name,
+        "endpoint": cluster.endpoint,
+        "endpoint_before": endpoint_before,
+        "targets_failing": [one["name"] for one in failing],
+        **more,
+    }
+    changed = NewEvent(
+        "resource.updated", "cluster", cluster.id, status="warning" if failing else status,
+        project_id=project.id, team_id=project.team_id, detail=told,
+    )  # fmt: skip
+    return [changed, *marked(cluster, project, failing)]
 
 
 def marked(cluster: Cluster, project: Project, failing: Sequence[Mapping[str, Any]]) -> list[NewEvent]:

@@ -169,6 +169,8 @@ def set_connection(core: Core, actor: Actor, cluster_id: str, given: Mapping[str
         now = session.get(Cluster, cluster_id)
         if now is None:
             raise Problem("conflict", "the cluster was deleted meanwhile")
+        # Whoever says how a cluster is reached has the last word, also where it was reached through a VIP.
+        now.direct_endpoint = None
         told, failing = cluster_change.write(core, session, now, change)
         events.append(session, actor, core.clock.now(), told)
     return {**_show(now), "targets_failing": failing}
@@ -257,6 +259,7 @@ def _show(cluster: Cluster) -> dict[str, Any]:
         "name": cluster.name,
         "mode": cluster.mode,
         "endpoint": cluster.endpoint,
+        "direct_endpoint": cluster.direct_endpoint,
         "has_ca": cluster.ca is not None,
         "insecure_skip_tls_verify": cluster.insecure_skip_tls_verify,
         "warning": rules.UNVERIFIED if cluster.insecure_skip_tls_verify else None,

@@ -66,6 +66,8 @@ def keep(
             created_at=now,
         )
     cluster_connection.put(core, cluster, prepared.tried, prepared.report)
+    if cluster.endpoint == cluster.direct_endpoint:
+        cluster.direct_endpoint = None
     cluster.version += 1
     session.add(cluster)
     session.flush()

@@ -212,6 +212,8 @@ class Cluster(Base):
     `status`: ready, failed, or gone: it was taken away with its environment. `certificates` are those of its control
     planes as they were last seen, `{hosts: {name: [row]}, problems}`; the first of them ends at
     `certificates_expire_at`.
+    `direct_endpoint` is where it was reached before its endpoint became the VIP of its network entry; None while it
+    is reached there.
     """
 
     __tablename__ = "clusters"
@@ -222,6 +224,7 @@ class Cluster(Base):
     mode: Mapped[str] = mapped_column(String(24), default="external_managed")
     environment_id: Mapped[str | None] = mapped_column(ForeignKey("environments.id"), index=True)
     endpoint: Mapped[str] = mapped_column(String(255))
+    direct_endpoint: Mapped[str | None] = mapped_column(String(255))
     ca: Mapped[str | None] = mapped_column(Text)
     insecure_skip_tls_verify: Mapped[bool] = mapped_column(default=False)
     kubeconfig_cipher: Mapped[bytes] = mapped_column(LargeBinary)

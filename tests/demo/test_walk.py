@@ -90,5 +90,7 @@ def test_what_it_says_to_try_next_works(walked: Walked) -> None:
     requester = walked.requester
     environment = {**os.environ, "TIDEGATE_URL": requester.url, "TIDEGATE_TOKEN": requester.token}
     command = [str(Path(sys.executable).parent / "tidegate"), *ANOTHER_RELEASE]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        command, env=environment, input="y\n", capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -315,6 +315,7 @@ def upgrade() -> None:
         sa.Column("mode", sa.String(length=24), nullable=False),
         sa.Column("environment_id", sa.String(length=40), nullable=True),
         sa.Column("endpoint", sa.String(length=255), nullable=False),
+        sa.Column("direct_endpoint", sa.String(length=255), nullable=True),
         sa.Column("ca", sa.Text(), nullable=True),
         sa.Column("insecure_skip_tls_verify", sa.Boolean(), nullable=False),
         sa.Column("kubeconfig_cipher", sa.LargeBinary(), nullable=False),
