@@ -43,3 +43,26 @@ def test_a_file_that_holds_no_entry_is_refused_before_anything_is_asked(tmp_path
         told = run(server, "environment", "install", "preview", ENVIRONMENT, "--network-entry", str(file))
     assert told.returncode == Outcome.USAGE and str(file) in told.stderr
     assert not [one for one in server.requests if one[0] == "POST"]
+
+
+def test_workers_are_taken_out_of_a_cluster_by_name(tmp_path: Path) -> None:
+    host = "hst_01jd2k3m4n5p6q7r8s9tavbwcx"
+    with answering(
+        document(201, {**PREVIEW, "preview": {**PREVIEW["preview"], "preview_ref": None}})
+    ) as server:
+        told = run(
+            server, "--json", "environment", "install", "remove", ENVIRONMENT, "--host", host, "--lost",
+            "--drain-seconds", "60", "--yes",
+        )  # fmt: skip
+    assert told.returncode == Outcome.BLOCKED, told.stderr
+    assert json.loads(server.bodies[-1]) == {
+        "kind": "removal", "host_ids": [host], "is_lost": True, "inputs": {"drain_seconds": 60},
+    }  # fmt: skip
+
+
+def test_a_removal_names_workers_or_a_preview_of_it() -> None:
+    with answering(document(201, PREVIEW)) as server:
+        for words in ((), ("--host", "hst_1", "--preview-ref", "pvw_1")):
+            told = run(server, "environment", "install", "remove", ENVIRONMENT, *words)
+            assert told.returncode == Outcome.USAGE and "--preview-ref" in told.stderr
+    assert server.requests == []
