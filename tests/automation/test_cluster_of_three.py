@@ -241,10 +241,28 @@ def test_a_worker_leaves_once_its_pods_are_elsewhere(three: Three) -> None:
     assert set(nodes(folder, three.plane)) == {host.name for host in stays}
     assert three.of_three.statuses(away, "rollback") == dict.fromkeys(UNDONE, "succeeded")
     assert moved(away, three.before) == {}
+    for host in stays:
+        assert away.address not in host.exec(["ip", "route"]).stdout
     kubectl(folder, three.plane, "rollout", "status", "deployment/web", "--timeout=120s")
     assert where_pods_are(folder, three.plane) == {three.worker.name}
     again = three.of_three.run("remove_nodes", **spec)
     assert again.stdout.count("changed=0") == 3, again.stdout
+
+
+def test_one_that_left_comes_back_and_is_taken_out_when_it_is_lost(three: Three) -> None:
+    folder = three.folder / "all"
+    three.of_three.run("install")
+    assert is_ready(nodes(folder, three.plane)[three.spare.name])
+    three.spare.kill()
+    spec = {"remove": [three.spare.name], "lost": True, "inputs": {"drain_seconds": 15}}
+    options = ["--limit", f"!{three.spare.name}"]
+    three.of_three.run("preflight", options=options, **spec)
+    checks = three.of_three.result(three.plane, "preflight")["checks"]
+    assert any(f"nothing is undone on {three.spare.name}" in one["message"] for one in checks)
+    three.of_three.run("remove_nodes", options=options, **spec)
+    assert set(nodes(folder, three.plane)) == {three.plane.name, three.worker.name}
+    for host in (three.plane, three.worker):
+        assert three.spare.address not in host.exec(["ip", "route"]).stdout
 
 
 def where_pods_are(folder: Path, plane: LabHost) -> set[str]:
