@@ -176,6 +176,8 @@ def _show_preview(session: Session, made: dict[str, Any]) -> Outcome:
             sign, style = SIGNS.get(str(step.get("action")), ("?", ""))
             said = f"  {sign} {safe_text.line(step.get('step'))}  {safe_text.line(step.get('detail'), 200)}"
             out.print(Text(said.rstrip(), style=style))
+        for pod in (host.get("facts") or {}).get("pods_to_move") or []:
+            out.print(Text(f"    moves {safe_text.line(pod)}", style="yellow"))
     # Its checks, risk and reference are told as a release's are.
     preview_text.preview({**document, "hosts": {}})
     return Outcome.OK if document["preview_ref"] else Outcome.BLOCKED

@@ -21,6 +21,34 @@ pytestmark = [
     pytest.mark.skipif(bool(kubeadm.why_not()), reason=kubeadm.why_not()),
 ]
 SECONDS = 900
+# One pod that runs on the worker alone, and that nothing may take away.
+HELD = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: default}
+spec:
+  replicas: 1
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web}}
+    spec:
+      automountServiceAccountToken: false
+      terminationGracePeriodSeconds: 1
+      nodeSelector: {kubernetes.io/hostname: WORKER}
+      containers:
+      - {name: web, image: "tidegate-test:1", imagePullPolicy: Never}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: web, namespace: default}
+spec:
+  minAvailable: 1
+  selector: {matchLabels: {app: web}}
+"""
+
+
+def kubectl(plane: LabHost, *words: str, given: str | None = None) -> None:
+    plane.exec(["kubectl", "--kubeconfig", "/etc/kubernetes/admin.conf", *words], input=given)
 
 
 def test_a_worker_comes_and_goes(site: Site, bare: Callable[[str], LabHost]) -> None:
@@ -55,11 +83,21 @@ def test_a_worker_comes_and_goes(site: Site, bare: Callable[[str], LabHost]) -> 
 
     with pytest.raises(Refused, match="would leave the cluster"):
         site.admin.put(f"{environment.path}/nodes", nodes)
-    preview = environment.preview("removal", host_ids=[joining["host_id"]])
+    kubectl(plane, "apply", "-f", "-", given=HELD.replace("WORKER", worker.name))
+    kubectl(plane, "rollout", "status", "deployment/web", "--timeout=120s")
+    preview = environment.preview("removal", host_ids=[joining["host_id"]], inputs={"drain_seconds": 5})
     shown = preview["preview"]["hosts"]
     assert [one["step"] for one in shown[plane.name]["plan"]][:2] == ["node_drain", "node_delete"]
     assert {one["action"] for one in shown[worker.name]["plan"]} == {"undo"}
+    assert any("default/web lets none" in one["message"] for one in preview["preview"]["checks"])
     task = environment.ended(environment.apply(preview)["task_id"], SECONDS)
+    assert (task["state"], task["diagnostics_json"]["error_key"]) == ("failed", "node_drain_failed")
+    assert "default/web lets none" in task["diagnostics_json"]["summary"]
+    assert statuses(task, worker).keys().isdisjoint({"worker_join", "kubernetes_node"})
+
+    kubectl(plane, "delete", "poddisruptionbudget", "web")
+    site.admin.post(f"{environment.path}/install/tasks/{task['task_id']}/retry")
+    task = environment.ended(task["task_id"], SECONDS)
     assert task["state"] == "succeeded", task["diagnostics_json"]
     assert statuses(task, plane)["node_delete"] == "succeeded"
     assert statuses(task, worker)["worker_join"] == "succeeded"
