@@ -11,7 +11,10 @@ JOBS   ?= $(shell nproc)
 TESTS  ?= tests
 # Those with a Molecule scenario.
 ROLES  ?= release_compose bundle_delivery container_runtime compose_environment \
-          network_entry release_kubernetes
+          network_entry release_kubernetes \
+          kubernetes_node kubeadm_control_plane kubeadm_worker cluster_network
+# Those of them that make a cluster, and need the programs for it.
+CLUSTER_ROLES := kubernetes_node kubeadm_control_plane kubeadm_worker cluster_network
 
 .PHONY: help
 help: ## Show this list
@@ -49,6 +52,9 @@ molecule: venv ## Run each role's Molecule scenario, with idempotence, on a host
 	set -e; for role in $(ROLES); do \
 	  if [ $$role = release_kubernetes ] && ! $(PYTHON) -m tests.lab kube check; then \
 	    echo "molecule: release_kubernetes is skipped"; continue; \
+	  fi; \
+	  if [[ " $(CLUSTER_ROLES) " = *" $$role "* ]] && ! $(PYTHON) -m tests.lab kubeadm >/dev/null; then \
+	    echo "molecule: $$role is skipped"; continue; \
 	  fi; \
 	  (cd collections/ansible_collections/tidegate/deploy/roles/$$role && \
 	    PATH="$(CURDIR)/$(VENV)/bin:$$PATH" molecule test); \

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Response
-from marshmallow import fields, validate
+from marshmallow import ValidationError, fields, validate, validates_schema
 
 from controlplane.api import schema, sse
 from controlplane.api.auth import current_actor, current_core, requires
@@ -22,6 +22,7 @@ from controlplane.domain.permission import Permission
 from controlplane.services import environment_health, installs
 
 MOST_INPUTS = 100
+MOST_HOSTS = 100
 
 blueprint = Blueprint(
     "installs",
@@ -72,7 +73,7 @@ class InstallTaskSchema(schema.AnswerSchema):
     """An install, or its rollback. `state` may be relied on, `status` is the finer word."""
 
     task_id = schema.text(example="tsk_01jd2k3m4n5p6q7r8s9tavbwcx")
-    kind = schema.text("install rollback", example="install")
+    kind = schema.text("install rollback removal", example="install")
     state = fields.String(required=True, metadata={"enum": [str(state) for state in TaskState]})
     status = schema.text(example="previewed")
     project_id = schema.text()
@@ -154,6 +155,22 @@ class NewInstallPreviewSchema(schema.StrictSchema):
         validate=validate.Length(1, schema.LONGEST_ID),
         metadata={"description": "For a rollback: the install to take back; the newest when left out."},
     )
+    host_ids = fields.List(
+        fields.String(validate=validate.Length(1, schema.LONGEST_ID)),
+        validate=validate.Length(1, MOST_HOSTS),
+        metadata={"description": "For a removal: the workers that are to leave the cluster."},
+    )
+    is_lost = fields.Boolean(
+        metadata={
+            "description": "For a removal: these hosts are gone, nobody asks them or waits for their pods."
+        }
+    )
+
+    @validates_schema
+    def _of_its_kind(self, body: dict[str, Any], **_more: Any) -> None:
+        stray = [name for name in ("host_ids", "is_lost") if name in body and body["kind"] != "removal"]
+        if stray:
+            raise ValidationError({name: ["is for a removal only"] for name in stray})
 
 
 class ApplyInstallSchema(schema.StrictSchema):
@@ -185,12 +202,16 @@ class LogArgs(schema.SeqArgs):
 @blueprint.alt_response(202, schema=PreviewedInstallSchema, description="Still previewing; follow the task.")
 @blueprint.response(201, PreviewedInstallSchema)
 def preview_install(body: dict[str, Any], environment_id: str) -> Any:
-    """Show what an install (or its rollback) would do on each host, and what stands in its way. Changes nothing.
+    """Show what an install, its rollback, or the removal of workers would do on each host, and what stands in its way.
+    Changes nothing.
 
-    Problems: insufficient_nodes, conflict.
+    Problems: insufficient_nodes, node_role_invalid, conflict.
     """
     core, actor = current_core(), current_actor()
-    if body.pop("kind") == "rollback":
+    kind = body.pop("kind")
+    if kind == "removal":
+        task = installs.request_removal(core, actor, environment_id, body)
+    elif kind == "rollback":
         task = installs.request_rollback(core, actor, environment_id, body.get("task_id"))
     else:
         task = installs.request_preview(core, actor, environment_id, body)
@@ -222,6 +243,18 @@ def rollback_install(body: dict[str, Any], environment_id: str) -> dict[str, Any
     """Start the rollback that a preview with `kind: rollback` showed."""
     return installs.apply(
         current_core(), current_actor(), environment_id, body.get("preview_ref"), kind="rollback"
+    )
+
+
+@blueprint.route("/install/removal", methods=["POST"])
+@requires(Permission.ENVIRONMENT_INSTALL)
+@idempotent
+@blueprint.arguments(ApplyInstallSchema)
+@blueprint.response(202, InstallTaskSchema)
+def remove_nodes(body: dict[str, Any], environment_id: str) -> dict[str, Any]:
+    """Start the removal of workers that a preview with `kind: removal` showed: drained, forgotten, and bare again."""
+    return installs.apply(
+        current_core(), current_actor(), environment_id, body.get("preview_ref"), kind="removal"
     )
 
 

@@ -103,6 +103,42 @@ def rollback(
     return task.start(session, _base(session, which), "rollback", preview_ref, body, going, _show_preview)
 
 
+@install.command("remove")
+@click.argument("which", metavar="ENVIRONMENT")
+@click.option(
+    "--host", "hosts", multiple=True, metavar="HOST", help="A worker, by name or id; may be given again."
+)
+@click.option("--lost", is_flag=True, help="The hosts are gone: nobody asks them, or waits for their pods.")
+@click.option(
+    "--drain-seconds", type=click.IntRange(1, 3600), help="How long to wait for pods; 300 when left out."
+)
+@click.option("--preview-ref", help="A preview of it that was made before.")
+@task.yes
+@task.watched
+@task.wait_approval
+@client_command
+def remove(
+    session: Session,
+    which: str,
+    hosts: tuple[str, ...],
+    lost: bool,
+    drain_seconds: int | None,
+    preview_ref: str | None,
+    yes: bool,
+    is_watched: bool,
+    wait_approval: bool,
+) -> Outcome:
+    """Take workers out of a cluster: drained as far as disruption budgets let them, forgotten, and bare again."""
+    if bool(hosts) == (preview_ref is not None):
+        raise click.UsageError("name workers with --host, or a preview of it with --preview-ref")
+    ids = [find_id(session.client, "/hosts", host) for host in hosts]
+    body: dict[str, Any] = {"kind": "removal", "host_ids": ids, "is_lost": lost}
+    if drain_seconds is not None:
+        body["inputs"] = {"drain_seconds": drain_seconds}
+    going = task.Going(yes, is_watched, wait_approval)
+    return task.start(session, _base(session, which), "removal", preview_ref, body, going, _show_preview)
+
+
 @install.command()
 @click.argument("which", metavar="ENVIRONMENT")
 @click.argument("task_id")
@@ -140,6 +176,8 @@ def _show_preview(session: Session, made: dict[str, Any]) -> Outcome:
             sign, style = SIGNS.get(str(step.get("action")), ("?", ""))
             said = f"  {sign} {safe_text.line(step.get('step'))}  {safe_text.line(step.get('detail'), 200)}"
             out.print(Text(said.rstrip(), style=style))
+        for pod in (host.get("facts") or {}).get("pods_to_move") or []:
+            out.print(Text(f"    moves {safe_text.line(pod)}", style="yellow"))
     # Its checks, risk and reference are told as a release's are.
     preview_text.preview({**document, "hosts": {}})
     return Outcome.OK if document["preview_ref"] else Outcome.BLOCKED

@@ -134,6 +134,11 @@ ERRORS: Mapping[str, ErrorKind] = {
     "kubeadm_init_failed": _kind(502, "kubeadm init failed", "Read the step's output."),
     "kubeadm_join_failed": _kind(502, "kubeadm join failed", "Read the step's output."),
     "cni_install_failed": _kind(502, "The cluster network was not installed", "Read the step's output."),
+    "node_drain_failed": _kind(
+        502,
+        "Pods stay on a node that is to leave",
+        "The step names the pods, and the disruption budgets that hold them; change these, then retry.",
+    ),
     # compose
     "compose_invalid": _kind(
         422, "The Compose project is not valid", "Mend the compose file where the detail says."

@@ -59,8 +59,10 @@ STATUSES: Mapping[TaskState, tuple[str, ...]] = {
 }
 
 ENDS = frozenset({TaskState.SUCCEEDED, TaskState.FAILED, TaskState.ROLLED_BACK, TaskState.CANCELLED})
-KINDS = ("install", "rollback")
+KINDS = ("install", "rollback", "removal")
 STEP_DONE = frozenset({"succeeded", "unchanged"})
+# From these on a host belongs to a cluster, and leaves it in a removal or a rollback alone.
+JOINING = frozenset({"control_plane_init", "control_plane_join", "worker_join"})
 # What comes before the steps of a plan, and is in none.
 BEFORE_PLAN = frozenset({"bundle_verify", "preflight"})
 
@@ -109,11 +111,49 @@ def check_nodes(runtime_type: str, roles: Iterable[str]) -> None:
         )
 
 
+def check_removal(runtime_type: str, nodes: Sequence[Mapping[str, str]], host_ids: Sequence[str]) -> None:
+    """Let pass hosts that can leave a cluster: workers of it.
+
+    Raises:
+        Problem: `validation_error` (no host is named, one twice, or the environment is no cluster), `not_found`,
+            `node_role_invalid`.
+    """
+    if runtime_type != "k8s":
+        raise Problem("validation_error", errors={"kind": ["only nodes of a cluster are removed"]})
+    if not host_ids or len(set(host_ids)) < len(host_ids):
+        raise Problem(
+            "validation_error", errors={"host_ids": ["name the hosts that are to leave, each once"]}
+        )
+    known = {node["host_id"]: node for node in nodes}
+    for host_id in host_ids:
+        if host_id not in known:
+            raise Problem("not_found", f"host {host_id} is no node of the environment")
+        if known[host_id]["role"] != "worker":
+            name, role = known[host_id]["name"], known[host_id]["role"]
+            raise Problem("node_role_invalid", f"{name} is a {role}: only workers leave a cluster")
+
+
+def check_members(members: Iterable[Mapping[str, str]], nodes: Mapping[str, str], name: str) -> None:
+    """Let pass a list of nodes (host id -> role) that leaves the members of a cluster where they are.
+
+    Raises:
+        Problem: `conflict`, naming those that would leave it, or change their role, without a word to the cluster.
+    """
+    gone = sorted(node["name"] for node in members if nodes.get(node["host_id"]) != node["role"])
+    if gone:
+        raise Problem(
+            "conflict",
+            f"{', '.join(gone)} would leave the cluster of environment {name}, or be another thing in it: take "
+            "workers out with an install preview of kind removal, or roll the install back",
+        )
+
+
 @dataclass(frozen=True)
 class Binding:
     """Everything that an apply is held to.
 
-    `inputs` and `network_entry` stand in as HMACs: what was asked for may be secret.
+    `removes` are ids of the hosts that a removal takes out. `inputs` and `network_entry` stand in as HMACs: what was
+    asked for may be secret.
     """
 
     environment_id: str
@@ -128,6 +168,7 @@ class Binding:
     network_entry: str
     bundle_digest: str | None
     fingerprints: Mapping[str, str]
+    removes: Sequence[str] = ()
 
     def digest(self) -> str:
         """Return the SHA-256 over all of it, as `sha256:...`."""

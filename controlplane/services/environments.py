@@ -11,11 +11,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from controlplane.domain import environment as rules
+from controlplane.domain import install
 from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
 from controlplane.domain.install import TaskState
 from controlplane.domain.permission import Actor, Permission
-from controlplane.services import access, record, views
+from controlplane.services import access, cluster_members, record, views
 from controlplane.services.core import Core
 from controlplane.store import pages
 from controlplane.store.pages import PageRequest
@@ -127,7 +128,8 @@ def set_nodes(core: Core, actor: Actor, environment_id: str, nodes: Nodes) -> di
 
     Raises:
         Problem: `not_found` (also a host of another project), `permission_denied`, `node_role_invalid`,
-            `resource_in_use` (a target releases to a host that would go), `validation_error` (a host twice).
+            `resource_in_use` (a target releases to a host that would go), `validation_error` (a host twice),
+            `conflict` (one would leave a cluster without a word to it).
     """
     return update(core, actor, environment_id, {"nodes": nodes})
 
@@ -198,6 +200,8 @@ def _set_nodes(session: Session, environment: Environment, nodes: Nodes) -> None
         if node["host_id"] in roles:
             raise Problem("validation_error", errors={"nodes": [f"host {node['host_id']} is named twice"]})
         roles[node["host_id"]] = role
+    if environment.runtime_type == "k8s":
+        install.check_members(cluster_members.of(session, environment.id), roles, environment.name)
     known = set(
         session.scalars(
             select(Host.id).where(Host.id.in_(list(roles)), Host.project_id == environment.project_id)

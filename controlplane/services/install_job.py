@@ -7,22 +7,34 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from controlplane.domain.diagnostics import Findings, describe
 from controlplane.domain.errors import Problem
 from controlplane.domain.install import TaskState, find_cluster, is_planned
 from controlplane.ports.runner import PlaybookRun, RunOutcome
-from controlplane.services import install_spec, managed_clusters, post_tasks, run_place
+from controlplane.services import (
+    cluster_members,
+    install_spec,
+    managed_clusters,
+    post_tasks,
+    run_place,
+    tasks,
+)
 from controlplane.services.core import Core
 from controlplane.services.jobs import Lease
 from controlplane.services.managed_clusters import Prepared
 from controlplane.services.task_job import TaskJob
 from controlplane.store import guard
 from controlplane.store.events import NewEvent
-from controlplane.store.tables import Environment, InstallTask
+from controlplane.store.tables import Environment, EnvironmentNode, InstallTask
 
-PLAYBOOKS = {"install": "environment_install.yml", "rollback": "environment_rollback.yml"}
+PLAYBOOKS = {
+    "install": "environment_install.yml",
+    "rollback": "environment_rollback.yml",
+    "removal": "environment_remove_nodes.yml",
+}
 TIMEOUT_SECONDS = 4 * 3600.0
 
 
@@ -37,7 +49,8 @@ class InstallJob(TaskJob):
 
     def _run(self, session: Session, task: InstallTask) -> PlaybookRun:
         self._kind, self._environment_id = task.kind, task.environment_id
-        place = run_place.of_nodes(self._core, session, task.nodes)
+        asked = tasks.requested(self._core, task)
+        place = run_place.of_nodes(self._core, session, install_spec.asked_hosts(task, asked))
         return PlaybookRun(
             job_id=self._lease.job_id,
             playbook=PLAYBOOKS[task.kind],
@@ -54,7 +67,9 @@ class InstallJob(TaskJob):
         return is_planned(shown.get("plan"), name)
 
     def _on_begun(self, session: Session, task: InstallTask, now: datetime) -> None:
-        session.get_one(Environment, task.environment_id or "").status = "installing"
+        # Without one of its workers an environment is what it was.
+        if task.kind != "removal":
+            session.get_one(Environment, task.environment_id or "").status = "installing"
 
     def _succeed(self, outcome: RunOutcome) -> None:
         cluster = find_cluster(outcome.results) if self._kind == "install" else None
@@ -70,6 +85,9 @@ class InstallJob(TaskJob):
     def _on_success(
         self, session: Session, task: InstallTask, outcome: RunOutcome, now: datetime
     ) -> tuple[dict[str, Any], list[NewEvent]]:
+        if task.kind == "removal":
+            _forget_nodes(session, task)
+            return {}, []
         environment = session.get_one(Environment, task.environment_id or "")
         environment.status = "ready" if task.kind == "install" else "draft"
         if task.undoes is not None:
@@ -82,6 +100,17 @@ class InstallJob(TaskJob):
         return {}, [told, *post_tasks.follow(self._core, session, task, cluster)]
 
     def _on_failure(self, session: Session, task: InstallTask, found: Mapping[str, Any]) -> None:
-        session.get_one(Environment, task.environment_id or "").status = "failed"
+        if task.kind != "removal":
+            session.get_one(Environment, task.environment_id or "").status = "failed"
         if task.kind == "rollback":
             managed_clusters.doubt(session, task, self._core.clock.now())
+
+
+def _forget_nodes(session: Session, task: InstallTask) -> None:
+    """The hosts that left are no nodes of the environment any more."""
+    session.execute(
+        delete(EnvironmentNode).where(
+            EnvironmentNode.environment_id == task.environment_id,
+            EnvironmentNode.host_id.in_(cluster_members.removed_by(task)),
+        )
+    )

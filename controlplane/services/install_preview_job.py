@@ -33,7 +33,8 @@ class InstallPreviewJob(TaskPreviewJob):
         self._bundle: Mapping[str, Any] = {}
 
     def _run(self, session: Session, task: InstallTask) -> PlaybookRun:
-        place = run_place.of_nodes(self._core, session, task.nodes)
+        asked = tasks.requested(self._core, task)
+        place = run_place.of_nodes(self._core, session, install_spec.asked_hosts(task, asked))
         return PlaybookRun(
             job_id=self._lease.job_id,
             playbook=PLAYBOOK,
@@ -52,7 +53,7 @@ class InstallPreviewJob(TaskPreviewJob):
                     self._bundle = told.get("detail", {})
 
     def _facts(self, task: InstallTask, found: Mapping[str, Any]) -> list[str]:
-        return ["deletes"] if task.kind == "rollback" else []
+        return ["deletes"] if task.kind in ("rollback", "removal") else []
 
     def _show(self, task: InstallTask, found: Mapping[str, Any]) -> Shown:
         if task.kind == "rollback":
@@ -93,5 +94,6 @@ class InstallPreviewJob(TaskPreviewJob):
                 json.dumps(asked.get("network_entry"), sort_keys=True).encode()
             ),
             bundle_digest=self._bundle.get("digest"),
+            removes=list(asked.get("removes") or []),
             fingerprints={name: str(each["fingerprint"]) for name, each in sorted(found.items())},
         )

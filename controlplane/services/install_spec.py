@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from controlplane.domain.errors import Problem
 from controlplane.domain.install import steps_done
+from controlplane.services import cluster_members
 from controlplane.services.core import Core
 from controlplane.store.tables import (
     Cluster,
@@ -32,7 +33,8 @@ def of_preview(core: Core, session: Session, task: InstallTask) -> dict[str, Any
     asked: dict[str, Any] = json.loads(core.vault.decrypt(task.request_cipher))
     return {
         **of_environment(core, session, session.get_one(Environment, task.environment_id or ""), task.nodes),
-        **{name: asked[name] for name in ("runtime_version", "profile") if asked.get(name)},
+        **{name: asked[name] for name in ("runtime_version", "profile", "lost") if asked.get(name)},
+        **({"remove": removed} if (removed := leaving(task, asked)) else {}),
         "inputs": asked.get("inputs") or {},
         "network_entry": _network_entry(session, task, asked.get("network_entry") or {}),
         "task_id": task.id,
@@ -69,6 +71,17 @@ def _network_entry(session: Session, task: InstallTask, planned: Mapping[str, An
     return {"address": address, "in_force": in_force}
 
 
+def leaving(task: InstallTask, asked: Mapping[str, Any]) -> list[str]:
+    """Return the names of the hosts that a removal takes out of its cluster."""
+    return [node["name"] for node in task.nodes if node["host_id"] in (asked.get("removes") or [])]
+
+
+def asked_hosts(task: InstallTask, asked: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the nodes that a task's playbook goes to: all, but those that leave and are lost."""
+    lost = asked.get("removes") or [] if asked.get("lost") else []
+    return [node for node in task.nodes if node["host_id"] not in lost]
+
+
 def of_environment(
     core: Core, session: Session, environment: Environment, nodes: Sequence[Mapping[str, str]]
 ) -> dict[str, Any]:
@@ -98,11 +111,15 @@ def require_nodes(environment: Environment, nodes: Sequence[Mapping[str, str]]) 
 
 
 def nodes_of(session: Session, environment_id: str) -> list[dict[str, str]]:
-    """Return an environment's nodes as a task binds them: `[{host_id, name, role}]`, by name."""
+    """Return an environment's nodes as a task binds them: `[{host_id, name, role}]`, by name; but the control plane
+    that its cluster began with is the first, whatever others are called that came later."""
+    members = cluster_members.of(session, environment_id)
+    first = members[0]["host_id"] if members else ""
     rows = session.execute(
         select(EnvironmentNode.host_id, Host.name, EnvironmentNode.role)
         .join(Host, Host.id == EnvironmentNode.host_id)
         .where(EnvironmentNode.environment_id == environment_id)
         .order_by(Host.name)
     )
-    return [{"host_id": row.host_id, "name": row.name, "role": row.role} for row in rows]
+    found = [{"host_id": row.host_id, "name": row.name, "role": row.role} for row in rows]
+    return sorted(found, key=lambda node: node["host_id"] != first)

@@ -12,7 +12,7 @@ from controlplane.domain import install as rules
 from controlplane.domain.errors import Problem
 from controlplane.domain.install import TaskState
 from controlplane.domain.permission import Actor, Permission
-from controlplane.services import access, install_spec, post_tasks, tasks
+from controlplane.services import access, cluster_members, install_spec, post_tasks, tasks
 from controlplane.services.core import Core
 from controlplane.services.tasks import Subject
 from controlplane.store import pages
@@ -25,7 +25,7 @@ def _load(session: Session, environment_id: str, actor: Actor) -> tuple[Environm
 
 def _moved(session: Session, task: InstallTask) -> list[str]:
     environment_id = task.environment_id or ""
-    is_other = task.kind == "install" and install_spec.nodes_of(session, environment_id) != task.nodes
+    is_other = task.kind != "rollback" and install_spec.nodes_of(session, environment_id) != task.nodes
     return ["the environment's nodes"] if is_other else []
 
 
@@ -58,6 +58,33 @@ def request_preview(
     with core.database.read() as session:
         request["network_entry"] = post_tasks.planned(session, environment, asked.get("network_entry"))
     return _queue_preview(core, actor, environment, project, request, None)
+
+
+def request_removal(
+    core: Core, actor: Actor, environment_id: str, asked: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Make a task that takes workers out of an environment's cluster, and queue its preview.
+
+    Args:
+        asked: `host_ids`, those that are to leave; `is_lost`, where they are gone already: nobody asks them then, or
+            waits for their pods; `inputs`, of which `drain_seconds` is meant; `runtime_version`.
+
+    Raises:
+        Problem: as `request_preview`, and what `rules.check_removal` raises.
+    """
+    environment, project = _installable(core, actor, environment_id)
+    host_ids = list(asked.get("host_ids") or [])
+    with core.database.read() as session:
+        rules.check_removal(
+            environment.runtime_type, install_spec.nodes_of(session, environment.id), host_ids
+        )
+    request = {
+        "runtime_version": asked.get("runtime_version"),
+        "inputs": asked.get("inputs"),
+        "removes": host_ids,
+        "lost": bool(asked.get("is_lost")),
+    }
+    return _queue_preview(core, actor, environment, project, request, None, "removal")
 
 
 def check(core: Core, actor: Actor, environment_id: str) -> None:
@@ -131,9 +158,14 @@ def _queue_preview(
     project: Project,
     request: Mapping[str, Any],
     undone: InstallTask | None,
+    kind: str = "install",
 ) -> dict[str, Any]:
     with core.database.read() as session:
-        nodes = list(undone.nodes) if undone else install_spec.nodes_of(session, environment.id)
+        nodes = install_spec.nodes_of(session, environment.id)
+        if undone is not None:
+            # What left since is somebody else's by now.
+            gone = cluster_members.removed_since(session, undone, [node["host_id"] for node in nodes])
+            nodes = [node for node in undone.nodes if node["host_id"] not in gone]
     rules.check_nodes(environment.runtime_type, (node["role"] for node in nodes))
     return tasks.queue_preview(
         core,
@@ -141,7 +173,7 @@ def _queue_preview(
         SUBJECT,
         environment,
         project,
-        kind="rollback" if undone else "install",
+        kind="rollback" if undone else kind,
         nodes=nodes,
         request=request,
         undoes=undone.id if undone else None,

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from controlplane.domain.install import TaskState
 from controlplane.domain.permission import Actor
 from controlplane.domain.release import State
-from controlplane.services import jobs, timeline, views
+from controlplane.services import cluster_members, jobs, timeline, views
 from controlplane.store import guard, locking
 from controlplane.store.events import NewEvent
 from controlplane.store.tables import InstallTask, Job, Release, Ticket
@@ -129,6 +129,10 @@ class TaskScope:
         """See `TicketScope`."""
         hosts = ", ".join(node["name"] for node in row.nodes)
         verb = "install" if row.kind == "install" else "take away what was installed as"
+        if row.kind == "removal":
+            gone = cluster_members.removed_by(row)
+            names = ", ".join(node["name"] for node in row.nodes if node["host_id"] in gone)
+            return About("install", f"take {names} out of the cluster of environment {row.environment_name}")
         return About("install", f"{verb} environment {row.environment_name} ({row.runtime_type}) on {hosts}")
 
     def wait(self, session: Session, row: InstallTask, ticket: Ticket) -> list[NewEvent]:

@@ -18,7 +18,13 @@ from controlplane.services import environments, previews, releases, tasks
 from controlplane.services.tasks import AT_WORK
 from controlplane.store.tables import Host, InstallTask, Job, Release
 from tests.api.people import Caller, People
-from tests.services import installation, test_cert_rotations, test_installs, test_network_entries
+from tests.services import (
+    installation,
+    test_cert_rotations,
+    test_installs,
+    test_network_entries,
+    test_node_removal,
+)
 from tests.services.installation import HOST_KEY, Installation
 from tests.services.test_network_entries import SUBJECT, Entries
 from tests.services.test_releases import applied, previewed
@@ -198,7 +204,10 @@ def _installs(shop: Installation) -> dict[str, str]:
     kind.refuse("worker_lost", "it was lost")
     waiting = test_installs.previewed(shop, env)
     ref = test_installs.previewed(shop, env)["preview_ref"]
+    made = test_node_removal.cluster(shop, "development")
+    removal = test_node_removal.removal(shop, made, "b")
     return {
+        "of_cluster": made, "install_removal_ref": removal["preview_ref"],
         "installed": env, "install_ref": ref, "install_back_ref": back["preview_ref"],
         "install_task": done["task_id"], "install_failed": failed["task_id"], "install_waiting": waiting["task_id"],
     }  # fmt: skip
@@ -293,6 +302,11 @@ def _good(ids: Mapping[str, str], job: str) -> dict[str, tuple[dict[str, str], d
         f"POST {install}/preview": (installed, {}, {}),
         f"POST {install}/apply": (installed, {}, {"preview_ref": ids["install_ref"]}),
         f"POST {install}/rollback": (installed, {}, {"preview_ref": ids["install_back_ref"]}),
+        f"POST {install}/removal": (
+            {"environment_id": ids["of_cluster"]},
+            {},
+            {"preview_ref": ids["install_removal_ref"]},
+        ),
         f"POST {entry}/preview": (at, {}, {"kind": "apply", "lvs_vip": test_network_entries.LVS_VIP}),
         f"POST {entry}/apply": (at, {}, {"preview_ref": ids["entry_ref"]}),
         f"POST {entry}/rollback": (at, {}, {"preview_ref": ids["entry_back_ref"]}),

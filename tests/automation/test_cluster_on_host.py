@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.automation.environment import Environments, left_behind, moved
-from tests.lab import kube_assets, kubeadm
+from tests.automation import cluster_install
+from tests.automation.cluster_install import TOKENS, cluster, is_ready, kubectl, nodes
+from tests.automation.environment import left_behind, moved
+from tests.lab import kubeadm
 from tests.lab.host import LabHost
 from tests.lab.lab import Lab
 
@@ -36,32 +35,9 @@ STEPS = (
 
 @pytest.fixture
 def bare(lab: Lab) -> Iterator[LabHost]:
-    made = lab.host("cluster-bare", docker=False)
-    kubeadm.prepare(made)
+    made = cluster_install.bare(lab, "cluster-bare")
     yield made
     made.remove()
-
-
-def cluster(lab: Lab, folder: Path, *hosts: LabHost) -> Environments:
-    environments = Environments(lab, folder, *hosts)
-    environments.spec |= {
-        "runtime_type": "k8s",
-        "runtime_version": "1.36",
-        "name": "one",
-        "inputs": kubeadm.INPUTS,
-        "nodes": [{"host": hosts[0].name, "role": "control_plane", "address": hosts[0].address}]
-        + [{"host": one.name, "role": "worker", "address": one.address} for one in hosts[1:]],
-    }
-    return environments
-
-
-def kubectl(folder: Path, host: LabHost, *words: str) -> str:
-    """kubectl of this machine, with what the install fetched."""
-    kept = json.loads((folder / f"{host.name}.cluster.json").read_text())["kubeconfig"]
-    path = folder / "kubeconfig"
-    path.write_text(kept)
-    argv = [str(kube_assets.program("kubectl")), "--kubeconfig", str(path), *words]
-    return subprocess.run(argv, capture_output=True, text=True, check=True, env=dict(os.environ)).stdout
 
 
 def test_a_bare_host_becomes_a_cluster_and_is_bare_again(lab: Lab, bare: LabHost, tmp_path: Path) -> None:
@@ -77,12 +53,8 @@ def test_a_bare_host_becomes_a_cluster_and_is_bare_again(lab: Lab, bare: LabHost
     assert environments.statuses(bare, "install") == {
         **dict.fromkeys(STEPS, "succeeded"), "cluster_ready": "unchanged",
     }  # fmt: skip
-    nodes = json.loads(kubectl(tmp_path, bare, "get", "nodes", "-o", "json"))["items"]
-    ready = [
-        one["status"] for node in nodes for one in node["status"]["conditions"] if one["type"] == "Ready"
-    ]
-    assert ready == ["True"]
-    assert kubectl(tmp_path, bare, "get", "secrets", "-n", "kube-system", "-o", "name") == ""
+    assert {name: is_ready(one) for name, one in nodes(tmp_path, bare).items()} == {bare.name: True}
+    assert kubectl(tmp_path, bare, *TOKENS, "-o", "name") == ""
 
     again = environments.run("install")
     assert "changed=0" in again.stdout, again.stdout

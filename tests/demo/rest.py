@@ -52,7 +52,7 @@ class Person:
         """Change. Raises Refused."""
         return self._answer(self._http.patch(path, json=body))
 
-    def put(self, path: str, body: dict[str, Any]) -> Any:
+    def put(self, path: str, body: dict[str, Any] | list[Any]) -> Any:
         """Replace. Raises Refused."""
         return self._answer(self._http.put(path, json=body))
 

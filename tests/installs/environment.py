@@ -47,7 +47,7 @@ class Environment:
 
     def apply(self, preview: dict[str, Any]) -> dict[str, Any]:
         """Apply a preview; come back at once."""
-        verb = "rollback" if preview["kind"] == "rollback" else "apply"
+        verb = {"rollback": "rollback", "removal": "removal"}.get(preview["kind"], "apply")
         assert preview["preview_ref"], preview["preview"]["checks"]
         done = self.site.admin.post(f"{self.path}/install/{verb}", {"preview_ref": preview["preview_ref"]})
         return dict(done)

@@ -10,6 +10,8 @@
     python -m tests.lab bundle                      # a real bundle; prints its folder
     eval "$(python -m tests.lab kube up)"            # sets KUBECONFIG; `kube down` removes it all
     python -m tests.lab kube check                  # 1, and a line that says why, where there can be none
+    python -m tests.lab host c --kubeadm            # a bare host that a kubelet can run on
+    python -m tests.lab kubeadm                     # inputs of installs on such hosts; 1 as `kube check`
 
 molecule: `create.yml` runs `host NAME` and puts the JSON's address, port, user, key_path and ssh_args into
 the instance configuration; `destroy.yml` runs `remove-host NAME`. Messages go to stderr, JSON alone to
@@ -24,7 +26,7 @@ import json
 import sys
 from typing import Any
 
-from . import bundle, kube_assets, kube_keeper
+from . import bundle, kube_assets, kube_keeper, kubeadm
 from .command import LabError
 from .host import LabHost
 from .lab import Lab
@@ -86,7 +88,11 @@ def _do(lab: Lab, options: argparse.Namespace) -> Any:
         case "host":
             lab.up()
             behind = lab.jump_host() if options.behind_jump else None
-            return host_facts(lab.host(options.host, docker=not options.no_docker, behind=behind))
+            bare = options.no_docker or options.kubeadm
+            host = lab.host(options.host, docker=not bare, behind=behind)
+            if options.kubeadm:
+                kubeadm.prepare(host)
+            return host_facts(host)
         case "remove-host":
             return (
                 lab.known_host(options.host).remove() if lab.is_up() and options.host in _names(lab) else None
@@ -99,6 +105,10 @@ def _do(lab: Lab, options: argparse.Namespace) -> Any:
             )
         case "bundle":
             return str(bundle.make())
+        case "kubeadm":
+            if absent := kubeadm.why_not():
+                raise LabError(absent)
+            return kubeadm.INPUTS
         case "kube":
             return _do_kube(lab, options.action)
     raise AssertionError(options.verb)
@@ -142,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     host = verbs.add_parser("host", parents=[common], help="make a host (and the lab), print how to reach it")
     host.add_argument("host")
     host.add_argument("--no-docker", action="store_true", help="a host on which Docker is not installed")
+    host.add_argument("--kubeadm", action="store_true", help="no Docker, and fit for a kubelet")
     host.add_argument("--behind-jump", action="store_true", help="reachable only through the jump host")
     remove = verbs.add_parser("remove-host", parents=[common], help="delete a host, if it is there")
     remove.add_argument("host")
@@ -154,6 +165,9 @@ def _parser() -> argparse.ArgumentParser:
     app.add_argument("--size-mb", type=int, default=0, help="padding in MiB")
     verbs.add_parser(
         "bundle", parents=[common], help="make a real bundle out of Debian's packages, print its folder"
+    )
+    verbs.add_parser(
+        "kubeadm", parents=[common], help="inputs of a kubeadm install on the lab's hosts, as JSON"
     )
     kube = verbs.add_parser("kube", help="a Kubernetes API, and a node where there can be one")
     kube.add_argument("action", choices=["up", "down", "status", "kubeconfig", "check"])

@@ -14,7 +14,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.tidegate.deploy.plugins.module_utils.environment import step_plan
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
-from ansible_collections.tidegate.deploy.plugins.plugin_utils import step_work
+from ansible_collections.tidegate.deploy.plugins.plugin_utils import removal_action, step_work
 from ansible_collections.tidegate.deploy.plugins.plugin_utils.environment_action import (
     BY_HAND,
     EnvironmentAction,
@@ -39,18 +39,24 @@ class ActionModule(EnvironmentAction):
         index, runtime = bundle["index"], self._spec.get("runtime_type")
         nodes, roles = self._nodes(), self._roles()
         step_plan.require_nodes(runtime, nodes)
+        shared = {"platforms": index["platforms"], "holder": str(self._spec.get("holder") or BY_HAND)}
+        leaving = self._leaving()
+        if leaving:
+            return {
+                **shared,
+                "removal": removal_action.told(self._spec, self._vars, nodes, leaving, self._host),
+            }
         steps = self._steps_of_host()
         artifacts, files = bundle["delivered"]["artifacts"], bundle["files"]
         paths = [one["path"] for one in artifacts.values()] + bundle["delivered"]["hooks"]
         return {
+            **shared,
             "wanted": [{"sha256": files[path]["sha256"], "size": files[path]["stamp"][0]} for path in paths],
             "checks": [one for one in index["checks"] if step_plan.is_meant(one, runtime, roles)],
             "steps": [one["name"] for one in steps],
             "hooks": [one["name"] for one in steps if "hook" in one],
             "inputs": inputs,
-            "platforms": index["platforms"],
             "work": step_work.of(bundle, self._spec, inputs, nodes, self._host, artifacts),
-            "holder": str(self._spec.get("holder") or BY_HAND),
         }
 
     def _ask(self, work: dict[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,9 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    module.exit_json(changed=False, found=preflight.look(json.loads(module.params["payload"])))
+    given = json.loads(module.params["payload"])
+    look = preflight.look_at_removal if given.get("removal") else preflight.look
+    module.exit_json(changed=False, found=look(given))
 
 
 if __name__ == "__main__":

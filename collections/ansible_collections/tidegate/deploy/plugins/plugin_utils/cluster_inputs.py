@@ -28,6 +28,7 @@ DEFAULTS: dict[str, Any] = {
     "kubeadm_ignore_preflight": [],
     "node_labels": {},
     "node_taints": {},
+    "drain_seconds": 300,
     "containerd_systemd_cgroup": True,
     "containerd_restrict_oom_score_adj": False,
     "containerd_disable_apparmor": False,
@@ -66,6 +67,10 @@ def _is_name_or_address(value: Any) -> bool:
 
 def _is_port(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 65535
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 3600
 
 
 def _are(is_right: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -109,6 +114,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "node_labels": (_are_labels, "node -> label -> value"),
     "node_taints": (_are_taints, "node -> list of key=value:Effect"),
+    "drain_seconds": (_is_time, "seconds, from 1 to 3600"),
     "containerd_systemd_cgroup": _BOOLEAN,
     "containerd_restrict_oom_score_adj": _BOOLEAN,
     "containerd_disable_apparmor": _BOOLEAN,

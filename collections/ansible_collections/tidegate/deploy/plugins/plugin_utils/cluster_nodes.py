@@ -67,6 +67,26 @@ def first(nodes: list[Node]) -> Node:
     return planes[0]
 
 
+def leaving(spec: Mapping[str, Any], variables: Mapping[str, Any], nodes: list[dict[str, Any]]) -> list[str]:
+    """The hosts that are to leave: the document's `remove`, or by hand the variable `environment_remove_nodes`, a list
+    or words with commas between them. Raises ReleaseError validation_error, node_role_invalid."""
+    given = spec.get("remove") or variables.get("environment_remove_nodes") or []
+    hosts = (
+        [one.strip() for one in given.split(",") if one.strip()] if isinstance(given, str) else list(given)
+    )
+    roles = {str(one["host"]): one["role"] for one in nodes}
+    for host in hosts:
+        if host not in roles:
+            raise ReleaseError("validation_error", f"remove: no node is called {host}")
+        if roles[host] != "worker":
+            raise ReleaseError(
+                "node_role_invalid",
+                f"{host} is a {roles[host]}: only workers leave a cluster",
+                "Roll the environment back to take the whole cluster away.",
+            )
+    return hosts
+
+
 def address(given: str) -> str:
     """An address as nodes are told it; a name is looked up. Raises ReleaseError validation_error."""
     try:

@@ -95,8 +95,14 @@ class EnvironmentAction(ActionBase):
         spec = {**self._spec, "nodes": self._nodes()}
         return step_plan.roles(spec, self._host, self._vars.get("tidegate_role"))
 
+    def _leaving(self) -> list[str]:
+        """The hosts that are to leave the cluster, where that is what the run is for."""
+        return cluster_nodes.leaving(self._spec, self._vars, self._nodes())
+
     def _is_meant(self) -> bool:
-        runtime = self._spec.get("runtime_type")
+        runtime, leaving = self._spec.get("runtime_type"), self._leaving()
+        if leaving and (self._host in leaving) != (self._verb == "rollback"):
+            return False
         if self._verb == "rollback":
             return not runtime or runtime in self.RUNTIMES
         if (runtime or "compose") not in self.RUNTIMES:
@@ -215,6 +221,8 @@ class EnvironmentAction(ActionBase):
         """Whether the host's claim ends with this step: the last that is done, or the last that is undone."""
         if self._verb == "rollback":
             return self.STEP == FIRST
+        if self._leaving():
+            return self.STEP == "cluster_network"
         by_role = [one["name"] for one in self._steps_of_host() if "role" in one]
         return not by_role or by_role[-1] == self.STEP
 

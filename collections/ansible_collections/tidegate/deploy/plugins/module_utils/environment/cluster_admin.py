@@ -15,6 +15,8 @@ from . import kubeadm, kubectl
 from .journal import run
 
 DESCRIPTION = "tidegate: a node joins"
+# kubeadm's own, which has the certificates go when it goes.
+_OF_CERTIFICATES = "Proxy for managing TTL for the kubeadm-certs secret"
 _TOKEN_MINUTES = 30
 _SUBNET_SECONDS = 60
 _JOIN = re.compile(
@@ -61,7 +63,8 @@ def _upload_certificates(config: str) -> None:
 
 def _close(_work: Mapping[str, Any]) -> Dict[str, Any]:
     """Nothing that lets a node join stays."""
-    kubeadm.delete_tokens(lambda description: description == _base64(DESCRIPTION))
+    meant = {_base64(DESCRIPTION), _base64(_OF_CERTIFICATES)}
+    kubeadm.delete_tokens(lambda description: description in meant)
     kubectl.tell("delete", "secret", "--namespace", "kube-system", "kubeadm-certs", "--ignore-not-found")
     return {}
 

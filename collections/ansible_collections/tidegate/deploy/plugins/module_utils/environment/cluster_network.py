@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Dict, List, Mapping, Sequence
+from typing import Any, Dict, List, Mapping, Sequence, Set
 
 from ..release.errors import ReleaseError
 from .installed import Installed
-from .journal import Journal
+from .journal import Journal, run
 
 STEP = "cluster_network"
 CONFIGURATION = "/etc/cni/net.d/10-tidegate.conflist"
 ROUTES = "tidegate-pod-routes.service"
 BRIDGE = "cni0"
+_BEGUN = "ExecStart=ip route replace "
 
 
 def apply(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[str, Any]:
@@ -34,8 +35,7 @@ def apply(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[st
     todo.file(CONFIGURATION, configuration(own["pod_subnet"]))
     if not os.path.exists(f"/sys/class/net/{BRIDGE}"):
         todo.note("interface", BRIDGE)
-    if others:
-        todo.unit(ROUTES, routes(others), changed_with=False)
+    _lead_to(others, todo, journal)
     return {"changes": todo.changes, "detail": {"pod_subnet": own["pod_subnet"], "routes": len(others)}}
 
 
@@ -43,6 +43,31 @@ def rollback(journal: Journal) -> Dict[str, List[str]]:
     """Take away what was made."""
     undone, left = journal.undo(STEP)
     return {"undone": undone, "left": left}
+
+
+def _lead_to(others: Sequence[Mapping[str, Any]], todo: Installed, journal: Journal) -> None:
+    """Have routes to these nodes' pods, and to no others'; those that stay are never taken away in between."""
+    before = _kept_routes()
+    if others:
+        todo.unit(ROUTES, routes(others), changed_with=False, is_reloaded=True)
+    elif journal.find("unit", ROUTES):
+        todo.changes.append(f"remove {ROUTES}")
+        why = journal.take_back("unit", ROUTES)
+        if why:
+            raise ReleaseError("cni_install_failed", f"{ROUTES}: {why}", "Move it away; then try again.")
+        run("systemctl", "daemon-reload")
+    for route in before - _kept_routes():
+        # Where it is gone already, so much the better.
+        run("ip", "route", "delete", *route.split())
+
+
+def _kept_routes() -> Set[str]:
+    """The routes that the unit leads to, as `ip` is told of them."""
+    try:
+        with open(f"/etc/systemd/system/{ROUTES}", encoding="utf-8") as file:
+            return {line[len(_BEGUN) :].strip() for line in file if line.startswith(_BEGUN)}
+    except FileNotFoundError:
+        return set()
 
 
 def divided(
@@ -83,8 +108,7 @@ def configuration(pod_subnet: str) -> str:
 
 def routes(others: Sequence[Mapping[str, Any]]) -> str:
     """The unit that leads to the pods of other nodes."""
-    begun = [f"ExecStart=ip route replace {one['pod_subnet']} via {one['address']}" for one in others]
-    ended = [f"ExecStop=-ip route delete {one['pod_subnet']} via {one['address']}" for one in others]
+    ways = [f"{one['pod_subnet']} via {one['address']}" for one in others]
     return "\n".join(
         [
             "# Made by Tidegate's role cluster_network.",
@@ -96,8 +120,9 @@ def routes(others: Sequence[Mapping[str, Any]]) -> str:
             "[Service]",
             "Type=oneshot",
             "RemainAfterExit=yes",
-            *begun,
-            *ended,
+            *(_BEGUN + one for one in ways),
+            *(f"ExecReload=ip route replace {one}" for one in ways),
+            *(f"ExecStop=-ip route delete {one}" for one in ways),
             "",
             "[Install]",
             "WantedBy=multi-user.target",

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Tuple
 
 from ..release.errors import ReleaseError
 from . import kubectl
@@ -14,33 +14,63 @@ STEP = "cluster_ready"
 _PAUSE_SECONDS = 1
 
 
-def apply(work: Dict[str, Any], _journal: Journal, promise_only: bool) -> Dict[str, Any]:
-    """Answers {"changes", "detail"}. `work["ready"]` has `names`, `labels`, `taints` and `seconds`.
+def apply(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[str, Any]:
+    """Answers {"changes", "detail"}, and as a promise {"awaited"}: what is not a change, and has to be waited for.
+    `work["ready"]` has `names`, `labels`, `taints` and `seconds`.
 
     Raises ReleaseError cni_install_failed or kubeadm_join_failed, naming the nodes that are not ready.
     """
     wanted = work["ready"]
     if promise_only:
-        return {"changes": [] if kubectl.is_there() else ["wait until every node is ready"], "detail": {}}
+        there = {one["name"]: one for one in kubectl.nodes()} if kubectl.is_there() else {}
+        # Not those that are there and are not ready now: that comes and goes.
+        absent = sorted(set(wanted["names"]) - set(there))
+        awaited = [f"wait until {', '.join(absent)} is ready"] if absent else []
+        return {
+            "changes": [told for told, _words in _lacking(wanted, there, journal)],
+            "detail": {},
+            "awaited": awaited,
+        }
     nodes = _wait(wanted["names"], wanted["seconds"])
     changes = []
-    for name, labels in sorted(wanted["labels"].items()):
-        lacking = [
-            f"{key}={value}" for key, value in labels.items() if nodes[name]["labels"].get(key) != value
-        ]
-        if lacking:
-            kubectl.tell("label", "node", name, "--overwrite", *lacking)
-            changes.append(f"label {name}: {', '.join(lacking)}")
-    for name, taints in sorted(wanted["taints"].items()):
-        there = {f"{one['key']}={one.get('value', '')}:{one['effect']}" for one in nodes[name]["taints"]}
-        lacking = [one for one in taints if one not in there]
-        if lacking:
-            kubectl.tell("taint", "node", name, "--overwrite", *lacking)
-            changes.append(f"taint {name}: {', '.join(lacking)}")
+    for told, words in _lacking(wanted, nodes, journal):
+        kubectl.tell(*words)
+        changes.append(told)
+    for name in wanted["names"]:
+        journal.forget("cordon", name)
     return {
         "changes": changes,
         "detail": {"nodes": {name: nodes[name]["version"] for name in wanted["names"]}},
     }
+
+
+def _lacking(
+    wanted: Dict[str, Any], nodes: Dict[str, Dict[str, Any]], journal: Journal
+) -> List[Tuple[str, List[str]]]:
+    """What the nodes have not: how it is told, and what kubectl is told of it."""
+    found = []
+    for name in wanted["names"]:
+        # It was to leave the cluster, and stays.
+        if journal.find("cordon", name) and nodes.get(name, {}).get("is_cordoned"):
+            found.append((f"uncordon {name}", ["uncordon", name]))
+    for name, labels in sorted(wanted["labels"].items()):
+        there = nodes.get(name, {}).get("labels", {})
+        lacking = [f"{key}={value}" for key, value in labels.items() if there.get(key) != value]
+        if lacking:
+            found.append(
+                (f"label {name}: {', '.join(lacking)}", ["label", "node", name, "--overwrite", *lacking])
+            )
+    for name, taints in sorted(wanted["taints"].items()):
+        has = {
+            f"{one['key']}={one.get('value', '')}:{one['effect']}"
+            for one in nodes.get(name, {}).get("taints", [])
+        }
+        lacking = [one for one in taints if one not in has]
+        if lacking:
+            found.append(
+                (f"taint {name}: {', '.join(lacking)}", ["taint", "node", name, "--overwrite", *lacking])
+            )
+    return found
 
 
 def rollback(_journal: Journal) -> Dict[str, List[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import errno
 import json
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -16,7 +16,7 @@ from .journal import Journal
 Work = Callable[[Dict[str, Any], Journal, bool], Dict[str, Any]]
 
 
-def answer(apply: Work, rollback: Callable[[Journal], Dict[str, Any]]) -> None:
+def answer(apply: Work, rollback: Optional[Callable[[Journal], Dict[str, Any]]] = None) -> None:
     """Run as a module: `payload` tells `verb` (apply or rollback), `work`, `holder`, `token`, `step`, and
     `timeout` in seconds."""
     module = AnsibleModule(
@@ -44,6 +44,7 @@ def answer(apply: Work, rollback: Callable[[Journal], Dict[str, Any]]) -> None:
                 if given["verb"] == "apply":
                     told = apply(given["work"], Journal(), False)
                 else:
+                    assert rollback is not None, "only what can be undone is told to"
                     told = rollback(Journal())
         if given.get("last"):
             host_lock.release(given["holder"])

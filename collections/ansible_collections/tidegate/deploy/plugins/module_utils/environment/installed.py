@@ -138,8 +138,11 @@ class Installed:
         with open(path, "w", encoding="utf-8") as file:
             file.write(value)
 
-    def unit(self, name: str, content: str, changed_with: bool) -> None:
-        """A unit runs with this content; it is started anew when that or what it reads (`changed_with`) changed."""
+    def unit(self, name: str, content: str, changed_with: bool, is_reloaded: bool = False) -> None:
+        """A unit runs with this content; it is started anew when that or what it reads (`changed_with`) changed.
+
+        One that `is_reloaded` does not stop for it where it runs already.
+        """
         written = self.file(os.path.join(_SYSTEMD, name), content, "unit", name)
         active = run("systemctl", "is-active", name).stdout.strip() == "active"
         enabled = run("systemctl", "is-enabled", name).stdout.strip() == "enabled"
@@ -149,7 +152,7 @@ class Installed:
             return
         run("systemctl", "daemon-reload")
         run("systemctl", "enable", name)
-        done = run("systemctl", "restart", name)
+        done = run("systemctl", "reload" if is_reloaded and active else "restart", name)
         if done.returncode != 0:
             said = run("journalctl", "--unit", name, "--lines", "20", "--no-pager", "--output", "cat").stdout
             raise ReleaseError(

@@ -18,6 +18,7 @@ from . import hook
 
 _SYSTEMD = "/etc/systemd/system"
 _HOSTS = "/etc/hosts"
+ADMIN = "/etc/kubernetes/admin.conf"
 CRI_SOCKET = "unix:///run/containerd/containerd.sock"
 # Folders that a cluster's programs make, beside those of the runtime.
 OWN_DATA = ("/etc/kubernetes", "/var/lib/cni", "/var/lib/etcd", "/var/lib/kubelet")
@@ -74,6 +75,13 @@ class Journal:
             self.entries.remove(entry)
             self._save()
         return why
+
+    def forget(self, kind: str, name: str) -> None:
+        """Drop the entry of a thing that went in another way."""
+        entry = self.find(kind, name)
+        if entry:
+            self.entries.remove(entry)
+            self._save()
 
     def _save(self) -> None:
         os.makedirs(os.path.dirname(self._file), mode=0o755, exist_ok=True)
@@ -252,6 +260,14 @@ def _undo_kubeadm(_entry: Dict[str, Any]) -> str:
     return "" if done.returncode == 0 else f"kubeadm reset: {(done.stderr or done.stdout).strip()[-300:]}"
 
 
+def _undo_cordon(entry: Dict[str, Any]) -> str:
+    """A node that was to leave takes pods again; where its cluster is gone, that went with it."""
+    if not os.path.isfile(ADMIN):
+        return ""
+    done = run("kubectl", "--kubeconfig", ADMIN, "--request-timeout=10s", "uncordon", entry["name"])
+    return "" if done.returncode == 0 or "not found" in done.stderr else done.stderr.strip()[-200:]
+
+
 def _undo_own_data(entry: Dict[str, Any]) -> str:
     """What programs of ours wrote in a folder that was not there, or empty, before."""
     path = entry["name"]
@@ -291,6 +307,7 @@ _UNDO = {
     "sysctl": _undo_sysctl,
     "cluster_image": _undo_cluster_image,
     "kubeadm": _undo_kubeadm,
+    "cordon": _undo_cordon,
     "own_data": _undo_own_data,
     "packet_filter": _undo_packet_filter,
 }

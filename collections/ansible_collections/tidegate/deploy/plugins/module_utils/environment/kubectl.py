@@ -8,9 +8,7 @@ import os
 from typing import Any, Dict, List
 
 from ..release.errors import ReleaseError
-from .journal import run
-
-ADMIN = "/etc/kubernetes/admin.conf"
+from .journal import ADMIN, run
 
 
 def is_there() -> bool:

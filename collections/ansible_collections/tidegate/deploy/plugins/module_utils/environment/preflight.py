@@ -20,6 +20,7 @@ from . import (
     host_lock,
     kubeadm,
     kubernetes_node,
+    node_removal,
 )
 from .journal import Journal
 
@@ -35,6 +36,8 @@ _APPLIES = {
     cluster_network.STEP: cluster_network.apply,
     cluster_ready.STEP: cluster_ready.apply,
 }
+# What a worker that leaves a cluster is taken back of, in this order.
+_OF_WORKER = (kubeadm.JOIN_WORKER, cluster_network.STEP, kubernetes_node.STEP, container_runtime.STEP)
 # What stands in the way of these is there before anything is installed.
 _FIRST = (container_runtime.STEP, kubeadm.INIT, kubeadm.JOIN_PLANE, kubeadm.JOIN_WORKER)
 
@@ -70,13 +73,43 @@ def look(given: Dict[str, Any]) -> Dict[str, Any]:
             continue
         try:
             told = _APPLIES[name](given["work"], journal, True)
-            plan.append(_planned(name, told["changes"]))
+            plan.append(_planned(name, told["changes"] + told.get("awaited", [])))
         except ReleaseError as error:
             plan.append({"step": name, "action": "run", "detail": str(error)})
             # What an earlier step will bring is missing now, and is no fault.
             if name in _FIRST:
                 failed.append(_blocking(error.error_key, str(error), error.hint))
     return {"facts": facts, "checks": failed, "plan": plan, "fingerprint": _fingerprint(facts, plan, journal)}
+
+
+def look_at_removal(given: Dict[str, Any]) -> Dict[str, Any]:
+    """Answer the same where workers are to leave a cluster; of `given`, `removal` says which (`names`, `is_lost`) and
+    what this host is to it: `leaves`, `first_control_plane`, or `stays`."""
+    facts, journal = host_facts.read(state_folder.path("bundle")), Journal()
+    facts["clock_skew_s"] = round(facts.pop("clock") - given["clock"])
+    failed, plan = _own(facts, given), []
+    removal = given["removal"]
+    if removal["host"] == "leaves":
+        plan = [_undone(step, journal) for step in _OF_WORKER]
+    else:
+        if removal["host"] == "first_control_plane":
+            try:
+                told = node_removal.look(removal["names"], removal["is_lost"])
+            except ReleaseError as error:
+                told = {
+                    "plan": [],
+                    "pods": [],
+                    "checks": [_blocking(error.error_key, str(error), error.hint)],
+                }
+            failed, plan = failed + told["checks"], told["plan"]
+            facts["pods_to_move"] = told["pods"]
+        plan.append({"step": cluster_network.STEP, "action": "run", "detail": "no more routes to their pods"})
+    return {"facts": facts, "checks": failed, "plan": plan, "fingerprint": _fingerprint(facts, plan, journal)}
+
+
+def _undone(step: str, journal: Journal) -> Dict[str, Any]:
+    its = [one for one in journal.entries if one["step"] == step]
+    return {"step": step, "action": "undo" if its else "done", "detail": f"{len(its)} things" if its else ""}
 
 
 def _own(facts: Dict[str, Any], given: Dict[str, Any]) -> List[Dict[str, Any]]:
