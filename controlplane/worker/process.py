@@ -60,6 +60,8 @@ def spawn(settings: Settings) -> int:
         return child
     status = 1
     try:
+        # Whoever forks it may have kept it back for itself.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
         end_with_parent(parent)
         main(settings)
         status = 0
