@@ -259,7 +259,7 @@ def test_all_kinds_of_objects_by_playbook_alone(
 ) -> None:
     group = f"{shop.namespace}.example"
     job = JOB.replace("  suspend: true\n", "").replace(
-        "containers: [{name: migrate,", 'containers: [{name: migrate, command: ["/bin/true"],'
+        "containers: [{name: migrate,", 'containers: [{name: migrate, command: ["/bin/sh", "-c", "exit 0"],'
     ).replace("{{ image }}", "shop:1")  # fmt: skip
     parts = (WHOLE % {"group": group}, CONFIG, SECRET, WEB, FRONT, job)
 
