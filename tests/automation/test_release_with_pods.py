@@ -206,8 +206,10 @@ def test_what_cannot_get_better_is_told_soon_with_its_reason_and_a_hint(
     failed = shop.result("apply")
     assert failed["error_key"] == key
     (row,) = failed["diagnostics"]["objects"]
-    assert reason in {one["reason"] for one in row["pods"]}, row
-    assert failed["diagnostics"]["hints"][0] == hints.HINTS[reason]
+    # It depends on the moment of the look, which of the two a container that cannot be started is said to have.
+    reasons = {"RunContainerError", "StartError"} if reason == "StartError" else {reason}
+    assert reasons & {one["reason"] for one in row["pods"]}, row
+    assert failed["diagnostics"]["hints"][0] in {hints.HINTS[one] for one in reasons}
 
 
 def test_a_job_that_fails_is_told_with_its_last_words(shop: ClusterReleases, get: Callable[..., Any]) -> None:
@@ -257,7 +259,7 @@ def test_all_kinds_of_objects_by_playbook_alone(
 ) -> None:
     group = f"{shop.namespace}.example"
     job = JOB.replace("  suspend: true\n", "").replace(
-        "containers: [{name: migrate,", 'containers: [{name: migrate, command: ["/bin/true"],'
+        "containers: [{name: migrate,", 'containers: [{name: migrate, command: ["/bin/sh", "-c", "exit 0"],'
     ).replace("{{ image }}", "shop:1")  # fmt: skip
     parts = (WHOLE % {"group": group}, CONFIG, SECRET, WEB, FRONT, job)
 
