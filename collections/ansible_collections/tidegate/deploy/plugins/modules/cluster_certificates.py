@@ -77,10 +77,13 @@ def look(work):
 
 
 def rotate(given, steps):
-    with host_lock.held_after_own(given["holder"], given["token"], certificate_rotation.SECONDS):
-        with time_limit.within(certificate_rotation.SECONDS, "the rotation"):
-            outcome = certificate_rotation.rotate(given["work"], steps)
-    host_lock.release(given["holder"])
+    try:
+        with host_lock.held_after_own(given["holder"], given["token"], certificate_rotation.SECONDS):
+            with time_limit.within(certificate_rotation.SECONDS, "the rotation"):
+                outcome = certificate_rotation.rotate(given["work"], steps)
+    finally:
+        # Whether it is done or as before, nothing is under way here any more.
+        host_lock.release(given["holder"])
     return {**look(given["work"]), **outcome}
 
 
