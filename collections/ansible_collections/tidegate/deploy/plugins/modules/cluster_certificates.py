@@ -77,13 +77,9 @@ def look(work):
 
 
 def rotate(given, steps):
-    try:
-        with host_lock.held_after_own(given["holder"], given["token"], certificate_rotation.SECONDS):
-            with time_limit.within(certificate_rotation.SECONDS, "the rotation"):
-                outcome = certificate_rotation.rotate(given["work"], steps)
-    finally:
-        # Whether it is done or as before, nothing is under way here any more.
-        host_lock.release(given["holder"])
+    with host_lock.held_to_the_end(given["holder"], given["token"], certificate_rotation.SECONDS):
+        with time_limit.within(certificate_rotation.SECONDS, "the rotation"):
+            outcome = certificate_rotation.rotate(given["work"], steps)
     return {**look(given["work"]), **outcome}
 
 
