@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from controlplane.domain.cluster import Connection
 from controlplane.domain.errors import Problem
-from controlplane.services import cluster_access, cluster_connection
+from controlplane.services import cluster_connection, cluster_targets
 from controlplane.services.cluster_connection import Tried
 from controlplane.services.core import Core
 from controlplane.store.events import NewEvent
@@ -44,7 +43,8 @@ def prepare(
     """
     tried = cluster_connection.try_out(core, connection)
     report = cluster_connection.report_on(core, tried, namespace)
-    return Change(cluster.version, tried, report, review(core, tried, targets))
+    found = {target.id: cluster_targets.review(core, tried, target) for target in targets}
+    return Change(cluster.version, tried, report, found)
 
 
 def renewed(core: Core, cluster_id: str, document: Mapping[str, Any]) -> Change:
@@ -57,7 +57,7 @@ def renewed(core: Core, cluster_id: str, document: Mapping[str, Any]) -> Change:
     """
     with core.database.read() as session:
         cluster = session.get_one(Cluster, cluster_id)
-        targets = targets_of(session, cluster_id)
+        targets = cluster_targets.of(session, cluster_id)
     kept = cluster_connection.opened(core, cluster)
     given = document.get("kubeconfig")
     if not given:
@@ -83,66 +83,8 @@ def write(
     was = cluster.endpoint
     cluster_connection.put(core, cluster, change.tried, change.report)
     cluster.version += 1
-    failing = mark(session, cluster.id, change.targets)
+    failing = cluster_targets.mark(session, cluster.id, change.targets)
     session.flush()
     project = session.get_one(Project, cluster.project_id)
-    told = {
-        "name": cluster.name,
-        "endpoint": cluster.endpoint,
-        "endpoint_before": was,
-        "targets_failing": [one["name"] for one in failing],
-    }
-    status = "warning" if failing or cluster.insecure_skip_tls_verify else "success"
-    changed = NewEvent(
-        "resource.updated", "cluster", cluster.id, status=status, project_id=project.id,
-        team_id=project.team_id, detail=told,
-    )  # fmt: skip
-    return [changed, *marked(cluster, project, failing)], failing
-
-
-def review(core: Core, tried: Tried, targets: Sequence[Target]) -> dict[str, dict[str, Any]]:
-    """Return what each target has over a connection, by id. It asks the cluster."""
-    return {
-        target.id: cluster_access.review(
-            core,
-            tried.connection,
-            target.namespace or cluster_connection.DEFAULT_NAMESPACE,
-            cluster_scoped=target.cluster_scoped,
-        )
-        for target in targets
-    }
-
-
-def targets_of(session: Session, cluster_id: str) -> list[Target]:
-    """Return the targets on a cluster, by name."""
-    return list(session.scalars(select(Target).where(Target.cluster_id == cluster_id).order_by(Target.name)))
-
-
-def mark(session: Session, cluster_id: str, found: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Write to each target what was found; return those that fail. One made meanwhile was looked at then, with
-    the connection from before: it is marked as not looked at."""
-    failing = []
-    for target in targets_of(session, cluster_id):
-        target.cluster_access = found.get(target.id, {})
-        if not cluster_access.is_good(target.cluster_access):
-            failing.append(
-                {
-                    "id": target.id,
-                    "name": target.name,
-                    "environment_id": target.environment_id,
-                    "cluster_access": target.cluster_access,
-                }
-            )
-    return failing
-
-
-def marked(cluster: Cluster, project: Project, failing: Sequence[Mapping[str, Any]]) -> list[NewEvent]:
-    """Return the events that tell of targets to which no release can be made."""
-    return [
-        NewEvent(
-            "resource.updated", "target", one["id"], status="warning", project_id=project.id,
-            team_id=project.team_id, environment_id=one["environment_id"],
-            detail={"name": one["name"], "cluster_id": cluster.id, "cluster_access": one["cluster_access"]},
-        )
-        for one in failing
-    ]  # fmt: skip
+    status = "warning" if cluster.insecure_skip_tls_verify else "success"
+    return cluster_targets.moved(cluster, project, was, failing, status), failing

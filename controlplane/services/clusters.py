@@ -19,6 +19,7 @@ from controlplane.services import (
     cert_rotations,
     cluster_change,
     cluster_connection,
+    cluster_targets,
     network_entries,
     record,
     tasks,
@@ -156,7 +157,7 @@ def set_connection(core: Core, actor: Actor, cluster_id: str, given: Mapping[str
     cluster, project = _load_for(core, actor, cluster_id, Permission.CLUSTER_WRITE)
     access.require(core, actor, Permission.CREDENTIAL_WRITE, project, about=("cluster", cluster_id))
     with core.database.read() as session:
-        targets = cluster_change.targets_of(session, cluster_id)
+        targets = cluster_targets.of(session, cluster_id)
     try:
         connection = cluster_connection.parse(core, given)
         change = cluster_change.prepare(core, cluster, connection, given.get("namespace"), targets)
@@ -180,7 +181,7 @@ def delete(core: Core, actor: Actor, cluster_id: str) -> None:
     _, project = _load_for(core, actor, cluster_id, Permission.CLUSTER_WRITE)
     with core.database.write() as session:
         cluster, _ = _load(session, cluster_id, actor)
-        users = cluster_change.targets_of(session, cluster_id)
+        users = cluster_targets.of(session, cluster_id)
         if users:
             names = ", ".join(target.name for target in users)
             raise Problem("resource_in_use", f"targets are on cluster {cluster.name}: {names}")

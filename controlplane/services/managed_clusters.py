@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from controlplane.domain.cluster import GONE
 from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
-from controlplane.services import cluster_change, cluster_connection, views
+from controlplane.services import cluster_connection, cluster_targets, views
 from controlplane.services.cluster_connection import Tried
 from controlplane.services.core import Core
 from controlplane.store.events import NewEvent
@@ -44,8 +44,8 @@ def prepare(core: Core, environment_id: str | None, document: Mapping[str, Any])
     report = cluster_connection.report_on(core, tried, None)
     with core.database.read() as session:
         known = _of(session, environment_id)
-        targets = cluster_change.targets_of(session, known.id) if known else []
-    return Prepared(tried, report, cluster_change.review(core, tried, targets))
+        targets = cluster_targets.of(session, known.id) if known else []
+    return Prepared(tried, report, {one.id: cluster_targets.review(core, tried, one) for one in targets})
 
 
 def keep(
@@ -69,7 +69,7 @@ def keep(
     cluster.version += 1
     session.add(cluster)
     session.flush()
-    cluster_change.mark(session, cluster.id, prepared.targets)
+    cluster_targets.mark(session, cluster.id, prepared.targets)
     told = NewEvent(
         "cluster.created" if is_new else "cluster.connection_test_succeeded",
         "cluster",
@@ -101,15 +101,16 @@ def take_away(session: Session, task: InstallTask, now: datetime) -> list[NewEve
     cluster.version += 1
     access = {"ok": False, "error_key": "cluster_unreachable", "detail": said, "lacking": []}
     access |= {"checked_at": views.moment(now), "namespace_exists": None, "warning": None}
-    on_it = cluster_change.targets_of(session, cluster.id)
-    failing = cluster_change.mark(session, cluster.id, {one.id: access for one in on_it})
+    on_it = cluster_targets.of(session, cluster.id)
+    failing = cluster_targets.mark(session, cluster.id, {one.id: access for one in on_it})
     project = session.get_one(Project, cluster.project_id)
     told = NewEvent(
         "cluster.gone", "cluster", cluster.id, status="warning", project_id=project.id,
         team_id=project.team_id, environment_id=task.environment_id,
         detail={"name": cluster.name, "task": task.id, "targets_failing": [one["name"] for one in failing]},
     )  # fmt: skip
-    return [told, *cluster_change.marked(cluster, project, failing)]
+    # How it is reached stays: only that it is not, and the targets, are news.
+    return [told, *cluster_targets.moved(cluster, project, cluster.endpoint, failing, "warning")[1:]]
 
 
 def doubt(session: Session, task: InstallTask, now: datetime) -> None:
