@@ -71,9 +71,12 @@ def renewed(core: Core, cluster_id: str, document: Mapping[str, Any]) -> Change:
 
 
 def write(
-    core: Core, session: Session, cluster: Cluster, change: Change
+    core: Core, session: Session, cluster: Cluster, change: Change, **more: Any
 ) -> tuple[list[NewEvent], list[dict[str, Any]]]:
     """Keep what was prepared; return the events that tell it, and the targets to which no release can be made now.
+
+    Args:
+        more: what the event tells beside.
 
     Raises:
         Problem: `conflict`, where the connection was changed since.
@@ -86,8 +89,19 @@ def write(
     failing = mark(session, cluster.id, change.targets)
     session.flush()
     project = session.get_one(Project, cluster.project_id)
-    status = "warning" if cluster.insecure_skip_tls_verify else "success"
-    return moved(cluster, project, was, failing, status), failing
+    told = {
+        "name": cluster.name,
+        "endpoint": cluster.endpoint,
+        "endpoint_before": was,
+        "targets_failing": [one["name"] for one in failing],
+        **more,
+    }
+    status = "warning" if failing or cluster.insecure_skip_tls_verify else "success"
+    changed = NewEvent(
+        "resource.updated", "cluster", cluster.id, status=status, project_id=project.id,
+        team_id=project.team_id, detail=told,
+    )  # fmt: skip
+    return [changed, *marked(cluster, project, failing)], failing
 
 
 def review(core: Core, tried: Tried, targets: Sequence[Target]) -> dict[str, dict[str, Any]]:
@@ -124,29 +138,6 @@ def mark(session: Session, cluster_id: str, found: Mapping[str, dict[str, Any]])
                 }
             )
     return failing
-
-
-def moved(
-    cluster: Cluster,
-    project: Project,
-    endpoint_before: str,
-    failing: Sequence[Mapping[str, Any]],
-    status: str,
-    **more: Any,
-) -> list[NewEvent]:
-    """Return the events that tell of another way to a cluster, and of each target that fails by it."""
-    told = {
-        "name": cluster.name,
-        "endpoint": cluster.endpoint,
-        "endpoint_before": endpoint_before,
-        "targets_failing": [one["name"] for one in failing],
-        **more,
-    }
-    changed = NewEvent(
-        "resource.updated", "cluster", cluster.id, status="warning" if failing else status,
-        project_id=project.id, team_id=project.team_id, detail=told,
-    )  # fmt: skip
-    return [changed, *marked(cluster, project, failing)]
 
 
 def marked(cluster: Cluster, project: Project, failing: Sequence[Mapping[str, Any]]) -> list[NewEvent]:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from controlplane.domain.cluster import GONE
 from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
-from controlplane.services import cluster_change, cluster_connection, views
+from controlplane.services import cluster_connection, views
 from controlplane.services.cluster_connection import Tried
 from controlplane.services.core import Core
 from controlplane.store.events import NewEvent
@@ -111,6 +111,7 @@ def take_away(session: Session, task: InstallTask, now: datetime) -> list[NewEve
         team_id=project.team_id, environment_id=task.environment_id,
         detail={"name": cluster.name, "task": task.id, "targets_failing": [one["name"] for one in failing]},
     )  # fmt: skip
+    # How it is reached stays: only that it is not, and the targets, are news.
     return [told, *cluster_change.marked(cluster, project, failing)]
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 
 import pytest
@@ -80,6 +81,40 @@ def test_they_are_listed_and_rotated_and_the_cluster_serves_on(rotations: Rotati
     again = rotations.preview()
     assert again["preview"]["needed"] is False
     assert again["preview"]["first_expires_at"] > preview["preview"]["first_expires_at"]
+
+
+HALF_WAY = """\
+#!/bin/sh
+/usr/local/bin/kubeadm.whole "$@"
+exit 3
+"""
+
+
+@pytest.fixture
+def half_way(made_cluster: MadeCluster) -> Iterator[None]:
+    """kubeadm does what it is told, and says that it did not."""
+    host, program = made_cluster.host, "/usr/local/bin/kubeadm"
+    host.exec(["mv", program, f"{program}.whole"])
+    host.exec(["tee", program], input=HALF_WAY)
+    host.exec(["chmod", "755", program])
+    yield
+    host.exec(["mv", f"{program}.whole", program])
+
+
+@pytest.mark.usefixtures("half_way")
+def test_what_was_there_is_in_force_again_where_it_fails(rotations: Rotations) -> None:
+    cluster, before, served = rotations.cluster, rotations.rows(), rotations.served()
+    kept = cluster.show()
+    task = rotations.ended(rotations.start(rotations.preview()))
+    assert (task["state"], task["diagnostics_json"]["error_key"]) == ("failed", "certificate_invalid")
+    assert "those from before again" in task["diagnostics_json"]["summary"]
+    assert serials(rotations.rows()) == serials(before)
+    assert rotations.served() == served
+    assert set(rotations.ages_of_pods()) == set(PODS), "every pod runs"
+    now = cluster.show()
+    assert (now["version"], now["credential_expires_at"]) == (kept["version"], kept["credential_expires_at"])
+    assert rotations.admin.post(f"/clusters/{cluster.id}/connect/test", {})["reachable"]
+    assert cluster.host.exec(["test", "-e", "/var/lib/tidegate/certificates"], check=False).returncode == 1
 
 
 def test_one_that_dies_on_its_host_ends_and_is_gone_on_with(rotations: Rotations) -> None:

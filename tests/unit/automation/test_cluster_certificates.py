@@ -258,7 +258,10 @@ def test_a_run_waits_for_the_one_before_of_the_same_task_and_for_no_other(
         first.__exit__(None, None, None)
 
     monkeypatch.setattr(host_lock.time, "sleep", wait)
-    with host_lock.held_after_own("task 1", 6, 60):
+    with host_lock.held_to_the_end("task 1", 6, 60):
         assert ended == ["first"]
-        with pytest.raises(ReleaseError, match="task 1"), host_lock.held_after_own("task 2", 7, 60):
+        with pytest.raises(ReleaseError, match="task 1"), host_lock.held_to_the_end("task 2", 7, 60):
             pass
+    with pytest.raises(ZeroDivisionError), host_lock.held_to_the_end("task 1", 8, 60):
+        raise ZeroDivisionError
+    assert host_lock.other("task 2") == "", "its claim ended with it"

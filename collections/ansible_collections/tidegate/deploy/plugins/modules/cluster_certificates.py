@@ -77,10 +77,9 @@ def look(work):
 
 
 def rotate(given, steps):
-    with host_lock.held_after_own(given["holder"], given["token"], certificate_rotation.SECONDS):
+    with host_lock.held_to_the_end(given["holder"], given["token"], certificate_rotation.SECONDS):
         with time_limit.within(certificate_rotation.SECONDS, "the rotation"):
             outcome = certificate_rotation.rotate(given["work"], steps)
-    host_lock.release(given["holder"])
     return {**look(given["work"]), **outcome}
 
 

@@ -44,9 +44,12 @@ def held(holder: str, token: Optional[int]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def held_after_own(holder: str, token: Optional[int], seconds: float) -> Iterator[None]:
-    """As `held`, for work that goes on when its connection is lost: a run of the same holder is waited for, for so
-    many seconds, because whoever lost it comes again while it works."""
+def held_to_the_end(holder: str, token: Optional[int], seconds: float) -> Iterator[None]:
+    """As `held`, for work that is done in one go, also when its connection is lost.
+
+    A run of the same holder is waited for, for so many seconds, because whoever lost it comes again while it works.
+    The claim ends with the work, however that ends.
+    """
     until = time.monotonic() + seconds
     with contextlib.ExitStack() as stack:
         while True:
@@ -57,7 +60,11 @@ def held_after_own(holder: str, token: Optional[int], seconds: float) -> Iterato
                 if error.detail.get("holder") != holder or time.monotonic() > until:
                     raise
             time.sleep(1)
-        yield
+        try:
+            yield
+        finally:
+            stack.close()
+            release(holder)
 
 
 def release(holder: str) -> bool:
