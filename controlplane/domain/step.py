@@ -90,6 +90,7 @@ STEP_OF_INSTALL: Mapping[str, str] = {
     f"{COLLECTION}worker_join": "worker_join",
     f"{COLLECTION}cluster_network": "cluster_network",
     f"{COLLECTION}cluster_ready": "cluster_ready",
+    f"{COLLECTION}cluster_certificates": "preflight",
     f"{COLLECTION}network_entry_prepare": "preflight",
     f"{COLLECTION}network_entry_activate": "activate",
     f"{COLLECTION}network_entry_endpoint": "endpoint",

@@ -16,8 +16,9 @@ from controlplane.domain.identifier import new_id
 from controlplane.domain.permission import Actor, Permission
 from controlplane.services import (
     access,
+    cert_rotations,
+    cluster_change,
     cluster_connection,
-    cluster_targets,
     network_entries,
     record,
     tasks,
@@ -155,28 +156,22 @@ def set_connection(core: Core, actor: Actor, cluster_id: str, given: Mapping[str
     cluster, project = _load_for(core, actor, cluster_id, Permission.CLUSTER_WRITE)
     access.require(core, actor, Permission.CREDENTIAL_WRITE, project, about=("cluster", cluster_id))
     with core.database.read() as session:
-        targets = cluster_targets.of(session, cluster_id)
+        targets = cluster_change.targets_of(session, cluster_id)
     try:
-        tried = cluster_connection.try_out(core, cluster_connection.parse(core, given))
-        report = cluster_connection.report_on(core, tried, given.get("namespace"))
+        connection = cluster_connection.parse(core, given)
+        change = cluster_change.prepare(core, cluster, connection, given.get("namespace"), targets)
     except Problem as problem:
         with core.database.write() as session:
             failed = {"name": cluster.name, "error_key": problem.error_key, "detail": problem.detail}
             _tell(core, session, actor, project, cluster_id, {"connection_test_failed": failed}, "failed")
         raise
-    found = {target.id: cluster_targets.review(core, tried, target) for target in targets}
     with core.database.write() as session:
         now = session.get(Cluster, cluster_id)
-        if now is None or now.version != cluster.version:
-            raise Problem("conflict", "the cluster's connection was changed meanwhile")
-        was = now.endpoint
-        cluster_connection.put(core, now, tried, report)
-        now.version += 1
+        if now is None:
+            raise Problem("conflict", "the cluster was deleted meanwhile")
         # Whoever says how a cluster is reached has the last word, also where it was reached through a VIP.
         now.direct_endpoint = None
-        failing = cluster_targets.mark(session, cluster_id, found)
-        session.flush()
-        told = cluster_targets.moved(now, project, was, failing, _status_of(now))
+        told, failing = cluster_change.write(core, session, now, change)
         events.append(session, actor, core.clock.now(), told)
     return {**_show(now), "targets_failing": failing}
 
@@ -187,11 +182,12 @@ def delete(core: Core, actor: Actor, cluster_id: str) -> None:
     _, project = _load_for(core, actor, cluster_id, Permission.CLUSTER_WRITE)
     with core.database.write() as session:
         cluster, _ = _load(session, cluster_id, actor)
-        users = cluster_targets.of(session, cluster_id)
+        users = cluster_change.targets_of(session, cluster_id)
         if users:
             names = ", ".join(target.name for target in users)
             raise Problem("resource_in_use", f"targets are on cluster {cluster.name}: {names}")
         network_entries.forget(session, cluster)
+        tasks.forget(session, cert_rotations.SUBJECT, cluster)
         record.remove(session, cluster, f"cluster {cluster.name} is used still")
         record.tell(
             core, session, actor, "resource.deleted", ("cluster", cluster_id), project, name=cluster.name
@@ -273,6 +269,7 @@ def _show(cluster: Cluster) -> dict[str, Any]:
         "status": cluster.status,
         "last_check": cluster.last_check,
         "last_checked_at": views.moment(cluster.last_checked_at),
+        "certificates_expire_at": views.moment(cluster.certificates_expire_at),
         "version": cluster.version,
         "created_by": cluster.created_by,
         "created_at": views.moment(cluster.created_at),

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete as sql_delete
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -25,7 +24,6 @@ from controlplane.store.tables import (
     Environment,
     EnvironmentNode,
     Host,
-    InstallStep,
     InstallTask,
     NetworkEntry,
     Project,
@@ -264,11 +262,4 @@ def forget(session: Session, cluster: Cluster) -> None:
     """
     if session.get(NetworkEntry, cluster.id) is not None:
         raise Problem("resource_in_use", f"cluster {cluster.name} has a network entry: remove it first")
-    its_own = (InstallTask.cluster_id == cluster.id) & (InstallTask.subject == SUBJECT.name)
-    found = list(session.scalars(select(InstallTask).where(its_own)))
-    live = [task.id for task in found if task.state in (TaskState.PENDING, TaskState.RUNNING)]
-    if live:
-        raise Problem("resource_in_use", f"cluster {cluster.name} has tasks at work: {', '.join(live)}")
-    ids = [task.id for task in found]
-    session.execute(sql_delete(InstallStep).where(InstallStep.task_id.in_(ids)))
-    session.execute(sql_delete(InstallTask).where(InstallTask.id.in_(ids)))
+    tasks.forget(session, SUBJECT, cluster)

@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 from controlplane.domain import cluster as rules
 from controlplane.domain.cluster import Connection
 from controlplane.domain.errors import Problem
-from controlplane.services import cluster_connection, cluster_targets
-from controlplane.services.cluster_connection import Tried
+from controlplane.services import cluster_change, cluster_connection
+from controlplane.services.cluster_change import Change
 from controlplane.services.core import Core
 from controlplane.store.events import NewEvent
 from controlplane.store.tables import Cluster, Project
@@ -28,16 +28,15 @@ PAUSE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Move:
-    """Another way to a cluster that was tried: to where, by which connection, and what was found of its targets.
+    """Another way to a cluster, and what was found when it was tried.
 
-    `tried` is None for the way back where nobody answers there: what is taken away is no way at all. `version` is
-    the cluster's when it was tried.
+    `change` is None for the way back where nobody answers there: what is taken away is no way at all. `version` is
+    that of the cluster's row which it was made for.
     """
 
     connection: Connection
-    tried: Tried | None
+    change: Change | None
     report: Mapping[str, Any]
-    targets: Mapping[str, dict[str, Any]]
     version: int
     is_vip: bool
 
@@ -80,7 +79,7 @@ def directly(core: Core, cluster_id: str) -> Move | None:
     except Problem as problem:
         connection = replace(cluster_connection.opened(core, cluster), endpoint=cluster.direct_endpoint)
         report = cluster_connection.report_of(problem, cluster)
-        return Move(connection, None, report, {}, cluster.version, is_vip=False)
+        return Move(connection, None, report, cluster.version, is_vip=False)
 
 
 def put(core: Core, session: Session, cluster: Cluster, move: Move, **told: Any) -> list[NewEvent]:
@@ -90,40 +89,40 @@ def put(core: Core, session: Session, cluster: Cluster, move: Move, **told: Any)
     """
     if cluster.version != move.version:
         return []
-    was = cluster.endpoint
-    if move.tried is not None:
-        cluster_connection.put(core, cluster, move.tried, move.report)
-    else:
-        cluster.endpoint = move.connection.endpoint
-        cluster.kubeconfig_cipher = core.vault.encrypt(json.dumps(move.connection.kubeconfig()).encode())
-        cluster_connection.note(core, cluster, move.report)
+    was, more = cluster.endpoint, {"through": "network_entry" if move.is_vip else "direct", **told}
     if not move.is_vip:
         cluster.direct_endpoint = None
-    elif cluster.direct_endpoint is None and was != cluster.endpoint:
+    elif was != move.connection.endpoint and cluster.direct_endpoint is None:
         cluster.direct_endpoint = was
-    if was == cluster.endpoint:
+    if was == move.connection.endpoint:
+        cluster_connection.note(core, cluster, move.report)
         return []
+    if move.change is not None:
+        return cluster_change.write(core, session, cluster, move.change, **more)[0]
+    cluster.endpoint = move.connection.endpoint
+    cluster.kubeconfig_cipher = core.vault.encrypt(json.dumps(move.connection.kubeconfig()).encode())
+    cluster_connection.note(core, cluster, move.report)
     cluster.version += 1
-    failing = cluster_targets.mark(session, cluster.id, move.targets) if move.tried is not None else []
-    session.flush()
-    project = session.get_one(Project, cluster.project_id)
-    status = "success" if move.tried is not None else "warning"
-    through = "network_entry" if move.is_vip else "direct"
-    return cluster_targets.moved(cluster, project, was, failing, status, through=through, **told)
+    return [
+        NewEvent(
+            "resource.updated", "cluster", cluster.id, status="warning", project_id=cluster.project_id,
+            team_id=session.get_one(Project, cluster.project_id).team_id,
+            detail={"name": cluster.name, "endpoint": cluster.endpoint, "endpoint_before": was,
+                    "targets_failing": [], **more},
+        )
+    ]  # fmt: skip
 
 
 def _tried(core: Core, cluster: Cluster, endpoint: str, *, is_vip: bool) -> Move:
     connection = replace(cluster_connection.opened(core, cluster), endpoint=endpoint)
+    with core.database.read() as session:
+        targets = cluster_change.targets_of(session, cluster.id)
     for attempt in range(1, TRIES + 1):
         try:
-            tried = cluster_connection.try_out(core, connection)
+            change = cluster_change.prepare(core, cluster, connection, None, targets)
             break
         except Problem as problem:
             if problem.error_key != "cluster_unreachable" or attempt == TRIES:
                 raise
         time.sleep(PAUSE_SECONDS)
-    report = cluster_connection.report_on(core, tried, None)
-    with core.database.read() as session:
-        targets = cluster_targets.of(session, cluster.id)
-    found = {target.id: cluster_targets.review(core, tried, target) for target in targets}
-    return Move(connection, tried, report, found, cluster.version, is_vip)
+    return Move(change.tried.connection, change, change.report, cluster.version, is_vip)

@@ -137,6 +137,8 @@ def task_preview(row: InstallTask) -> dict[str, Any]:
             "bundle": document.get("bundle"),
             "network_entry": document.get("network_entry", {"mode": "none"}),
         }
+    elif row.subject == "cert_rotation":
+        own = {name: document.get(name) for name in ("within_days", "needed", "first_expires_at")}
     else:
         own = {"lvs_vip": document.get("lvs_vip"), "remove": document.get("remove", False)}
     return {

@@ -211,6 +211,9 @@ class Cluster(Base):
     context, everything inline. `last_check` is what the last test of the connection found, in what the API shows.
     `direct_endpoint` is where it was reached before its endpoint became the VIP of its network entry; None while it
     is reached there.
+    `status`: ready, failed, or gone: it was taken away with its environment. `certificates` are those of its control
+    planes as they were last seen, `{hosts: {name: [row]}, problems}`; the first of them ends at
+    `certificates_expire_at`.
     """
 
     __tablename__ = "clusters"
@@ -231,6 +234,9 @@ class Cluster(Base):
     status: Mapped[str] = mapped_column(String(16), default="ready")
     last_check: Mapped[dict[str, Any]] = mapped_column(default=dict)
     last_checked_at: Mapped[datetime | None]
+    certificates: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    certificates_checked_at: Mapped[datetime | None]
+    certificates_expire_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)
     created_by: Mapped[str] = mapped_column(String(40))
     created_at: Mapped[datetime]
@@ -474,9 +480,9 @@ class InstallTask(Base):
     """A task on hosts, from its preview to its end. `state` moves only through `store.guard`.
 
     `subject` says what it is about: `install`, an install of an environment or its rollback; `network_entry`, a
-    cluster's virtual IP. `nodes` are those of the preview: `[{host_id, name, role}]`. `request_cipher` is what was
-    asked for, which may hold secrets. `follows` is the task after which it was made by itself; then it is applied
-    by itself, which is asked for once, at `follow_asked_at`.
+    cluster's virtual IP; `cert_rotation`, the certificates of its control planes. `nodes` are those of the preview:
+    `[{host_id, name, role}]`. `request_cipher` is what was asked for, which may hold secrets. `follows` is the task
+    after which it was made by itself; then it is applied by itself, which is asked for once, at `follow_asked_at`.
     """
 
     __tablename__ = "install_tasks"
