@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from controlplane.domain.cluster import GONE
 from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
-from controlplane.services import cluster_connection, views
+from controlplane.services import cluster_change, cluster_connection, views
 from controlplane.services.cluster_connection import Tried
 from controlplane.services.core import Core
 from controlplane.store.events import NewEvent
@@ -100,6 +100,8 @@ def take_away(session: Session, task: InstallTask, now: datetime) -> list[NewEve
     cluster.last_check = {**_lost(cluster, said), "task": task.id}
     cluster.last_checked_at = now
     cluster.certificates, cluster.certificates_expire_at = {}, None
+    # What is made of these hosts next is not behind the VIP before its entry is applied.
+    cluster.direct_endpoint = None
     cluster.version += 1
     access = {"ok": False, "error_key": "cluster_unreachable", "detail": said, "lacking": []}
     access |= {"checked_at": views.moment(now), "namespace_exists": None, "warning": None}

@@ -141,7 +141,9 @@ def test_a_failover_test_measures_and_puts_back(entries: Entries) -> None:
     assert entries.run("failover_test", spec), entries.said
     seen = entries.result(entries.hosts[2], "failover")["failover"]
     assert (seen["from"], seen["to"], seen["after"]) == ("vip-a", "vip-b", "vip-a")
-    assert 0 < seen["outage_ms"] <= seen["floor_ms"] * 1.1 + 200
+    # In order, it may go over between two connections.
+    assert seen["connections"]["asked"] > 50
+    assert 0 <= seen["outage_ms"] <= seen["floor_ms"] * 1.1 + 200
 
 
 def test_a_check_tells_of_two_holders_none_and_a_dead_back_end(entries: Entries) -> None:
