@@ -68,7 +68,11 @@ def _artifacts(settings: Settings) -> ArtifactStore:
         from controlplane.adapters.artifacts.http import HttpArtifacts
 
         return HttpArtifacts(
-            settings.artifact_url, settings.artifact_token, settings.artifact_dir, settings.max_artifact_bytes
+            settings.artifact_url,
+            settings.artifact_token,
+            settings.artifact_dir,
+            settings.max_artifact_bytes,
+            settings.artifact_cache_bytes,
         )
     from controlplane.adapters.artifacts.folder import FolderArtifacts
 

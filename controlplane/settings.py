@@ -30,9 +30,11 @@ class Settings:
     """One installation's settings. Times are seconds, sizes are bytes.
 
     `workers` are those inside `tidegate serve`. `artifact_url` and `artifact_token` are for a worker on
-    another machine: where it fetches the archives that it lacks. An archive that no version names is collected
-    `artifact_grace_seconds` after it was last pushed, not before. Every `drift_interval_seconds` each target is
-    looked at for drift, and every `network_entry_check_seconds` each network entry; 0 for not by itself.
+    another machine: where it fetches the archives that it lacks; it keeps about `artifact_cache_bytes` of them. An
+    archive that no version names is collected `artifact_grace_seconds` after it was last pushed, not before.
+    Every `drift_interval_seconds` each target is looked at for drift, every `network_entry_check_seconds` each network
+    entry, and every `cluster_certificates_check_seconds` the certificates of each cluster that Tidegate made; 0 for not
+    by itself.
     `cluster_address_allow` are networks (CIDR) that a cluster's endpoint may lead to although it is loopback,
     link-local or the like; `cluster_allow_insecure_tls` lets clusters in whose certificate is not verified.
     `bundle_trusted_keys` are files or base64 of ed25519 public keys; when there is one, a bundle must be signed by
@@ -59,12 +61,14 @@ class Settings:
     artifact_grace_seconds: float = 86_400
     drift_interval_seconds: float = 0
     network_entry_check_seconds: float = 60
+    cluster_certificates_check_seconds: float = 86400
     basic_auth: bool = True
     trusted_proxies: int = 0
     log_level: str = "INFO"
     policy_file: Path | None = None
     artifact_url: str | None = None
     artifact_token: str | None = field(default=None, repr=False)
+    artifact_cache_bytes: int = 32_000_000_000
     bundle_trusted_keys: tuple[str, ...] = ()
     cluster_address_allow: tuple[str, ...] = ()
     cluster_allow_insecure_tls: bool = False
@@ -282,12 +286,14 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "artifact_grace_seconds": _whole(60),
     "drift_interval_seconds": _whole(0),
     "network_entry_check_seconds": _whole(0),
+    "cluster_certificates_check_seconds": _whole(0),
     "basic_auth": _switch,
     "trusted_proxies": _whole(0),
     "log_level": _level,
     "policy_file": _path,
     "artifact_url": _web_url,
     "artifact_token": _text,
+    "artifact_cache_bytes": _whole(1024),
     "bundle_trusted_keys": _texts,
     "cluster_address_allow": _networks,
     "cluster_allow_insecure_tls": _switch,

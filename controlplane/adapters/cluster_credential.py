@@ -50,6 +50,13 @@ def examine(connection: Connection, now: datetime) -> Examined:
     return Examined(known, mine.not_valid_after_utc)
 
 
+def subject(connection: Connection) -> str | None:
+    """Return whom a client certificate names, None for a token. Raises Problem `certificate_invalid`."""
+    if connection.certificate is None:
+        return None
+    return _certificates("client_certificate", connection.certificate)[0].subject.rfc4514_string()
+
+
 def _certificates(name: str, text: str) -> list[x509.Certificate]:
     try:
         found = x509.load_pem_x509_certificates(text.encode("ascii"))

@@ -43,6 +43,10 @@ class HttpsClusterProbe:
         """Read the certificates and the key. Raises Problem `certificate_invalid`."""
         return cluster_credential.examine(connection, datetime.now(UTC))
 
+    def subject(self, connection: Connection) -> str | None:
+        """See `ClusterProbe`."""
+        return cluster_credential.subject(connection)
+
     def reach(self, connection: Connection, timeout: float = LOOK_SECONDS) -> Reached:
         """Connect, log in, ask for the version. Raises what `ClusterProbe` says."""
         line = Line(self._way(connection, timeout))

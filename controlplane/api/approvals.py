@@ -66,6 +66,7 @@ class TicketDetailSchema(TicketSchema):
     release = schema.document("The release it is about.", nullable=True)
     install_task = schema.document("The install it is about.", nullable=True)
     network_entry_task = schema.document("The network entry's task it is about.", nullable=True)
+    cert_rotation_task = schema.document("The rotation of certificates it is about.", nullable=True)
     preview = schema.document("The preview that is to be decided on.", nullable=True)
 
 

@@ -37,6 +37,10 @@ class ClusterSchema(schema.AnswerSchema):
     name = schema.text(example="blue")
     mode = schema.text(example="external_managed")
     endpoint = schema.text(example="https://192.0.2.10:6443")
+    direct_endpoint = schema.text(
+        "Where it was reached before its endpoint became the VIP of its network entry, and is again without it.",
+        nullable=True,
+    )
     has_ca = fields.Boolean(
         required=True, metadata={"description": "Whether it has an authority of its own to trust."}
     )
@@ -45,9 +49,14 @@ class ClusterSchema(schema.AnswerSchema):
     credential_kind = schema.text("token or certificate", example="token")
     credential_expires_at = schema.time("Null for a token that does not say.", nullable=True)
     server_version = schema.text(nullable=True, example="v1.34.1")
-    status = schema.text("ready or failed: what the last test found.", example="ready")
+    status = schema.text(
+        "ready or failed: what the last test found; gone: with its environment.", example="ready"
+    )
     last_check = schema.document("What the last test of the connection found.")
     last_checked_at = schema.time(nullable=True)
+    certificates_expire_at = schema.time(
+        "When the first certificate of its control planes ends; null where that was not seen.", nullable=True
+    )
     version = fields.Integer(required=True)
     created_by = schema.text()
     created_at = schema.time()
@@ -234,7 +243,7 @@ class ClusterArgs(schema.PageArgs):
 
     project_id = schema.word_filter("Id or name of the project.")
     name = schema.word_filter("The name.")
-    status = fields.String(validate=validate.OneOf(("ready", "failed")))
+    status = fields.String(validate=validate.OneOf(("ready", "failed", "gone")))
     expires_before = fields.AwareDateTime(
         format="iso", metadata={"description": "Those whose credential ends before this time."}
     )

@@ -24,6 +24,7 @@ from sqlalchemy import func, select
 
 from controlplane.api.auth import public
 from controlplane.api.streams import EventHub
+from controlplane.domain.cluster import GONE
 from controlplane.domain.release import State, read_state
 from controlplane.services import timeline
 from controlplane.services.core import Core
@@ -77,7 +78,11 @@ class _Installation(Collector):
             oldest = session.scalar(
                 select(func.min(Job.due_at)).where(Job.state == "queued", Job.due_at <= now)
             )
-            credentials = session.scalars(select(Cluster.credential_expires_at)).all()
+            clusters = select(Cluster.credential_expires_at).where(Cluster.status != GONE)
+            credentials = session.scalars(clusters).all()
+            certificate = session.scalar(
+                select(func.min(Cluster.certificates_expire_at)).where(Cluster.status != GONE)
+            )
         yield _gauge("tidegate_releases", "Releases by lifecycle state.", "state", _states(by_state))
         jobs = dict.fromkeys(_JOB_STATES, 0) | {row[0]: row[1] for row in by_job}
         yield _gauge("tidegate_jobs", "Jobs that are not done, by state.", "state", jobs)
@@ -88,6 +93,14 @@ class _Installation(Collector):
             "tidegate_events", "Events written so far.", timeline.newest_seq(self._core)
         )
         yield from _expiry(credentials, now)
+        ends = GaugeMetricFamily(
+            "tidegate_cluster_certificate_expires_seconds",
+            "Seconds until the first certificate of a control plane ends; negative once it has. "
+            "Absent where none was seen.",
+        )
+        if certificate is not None:
+            ends.add_metric([], (certificate - now).total_seconds())
+        yield ends
 
 
 def init_app(app: Flask) -> None:

@@ -121,6 +121,10 @@ class EntrySchema(schema.AnswerSchema):
     lvs_vip = schema.document("The parameters; of the password only whether.", nullable=True)
     task_id = schema.text("The apply that made it so.", nullable=True)
     previous_task_id = schema.text("What a rollback goes back to.", nullable=True)
+    connection = schema.document(
+        "How Tidegate reaches the cluster: `{endpoint, through_vip, direct_endpoint}`. `direct_endpoint` is what it "
+        "goes back to when the entry is taken back."
+    )
     last_check_at = schema.time(nullable=True)
     last_failover = schema.document("`{from, to, outage_ms, observed_at, seen_by}`", nullable=True)
 

@@ -229,6 +229,7 @@ _MAY_END = (
         f"network_entry.{end}"
         for end in ("ready", "failed", "rolled_back", "failover_observed", "rejected", "expired", "cancelled")
     }
+    | {f"cluster.cert_rotation_{end}" for end in ("succeeded", "failed", "rejected", "expired", "cancelled")}
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from controlplane.cli import output, safe_text
+from controlplane.cli import cluster_certificates, output, safe_text
 from controlplane.cli.command import Session, client_command
 from controlplane.cli.resource import Field, Resource, add_commands, body_from, find_id, options
 from controlplane.cli.resources import IN_PROJECT, NAME, PROJECT
@@ -40,7 +40,7 @@ CLUSTERS = Resource(
     "/clusters",
     FROM_KUBECONFIG,
     ("id", "name", "endpoint", "server_version", "status", "credential_expires_at"),
-    filters=(IN_PROJECT, Field("status", "choice", choices=("ready", "failed"))),
+    filters=(IN_PROJECT, Field("status", "choice", choices=("ready", "failed", "gone"))),
     actions=("list", "show", "delete"),
 )
 EXPIRING = ("id", "name", "credential_kind", "credential_expires_at", "status")
@@ -52,6 +52,7 @@ def cluster() -> None:
 
 
 add_commands(cluster, CLUSTERS)
+cluster.add_command(cluster_certificates.certs)
 
 
 @cluster.command("import")

@@ -27,7 +27,7 @@ def _asked(function: Any) -> Any:
     for option in (
         click.option("--service-network", metavar="CIDR", help="Of the cluster, where it is known."),
         click.option("--pod-network", metavar="CIDR", help="Of the cluster, where it is known."),
-        click.option("--certificate-check", type=click.Choice(("required", "warned", "skipped"))),
+        click.option("--certificate-check", type=click.Choice(("required", "warned", "skipped", "renewed"))),
         click.option("--balancer", type=click.Choice(("ipvs", "none"))),
         click.option("--backoff-seconds", type=float, help="Waited before a step is tried again."),
         click.option("--max-retries", type=int, help="How often a step is tried."),

@@ -17,6 +17,8 @@ from controlplane.domain.errors import Problem
 
 LONGEST_ENDPOINT = 255
 LONGEST_TOKEN = 16 * 1024
+# The status of a cluster that was taken away with its environment; the others are `ready` and `failed`.
+GONE = "gone"
 UNVERIFIED = (
     "the server's certificate is not verified: whoever stands in between reads and changes everything"
 )

@@ -80,7 +80,24 @@ RESOURCE_ACTIONS: Mapping[str, list[str]] = {
         "import_failed",
         "connection_test_succeeded",
         "connection_test_failed",
+        "gone",
+        "certificates_expiring",
+        "cert_rotation_previewed",
+        "cert_rotation_preview_failed",
         "cert_rotation_requested",
+        "cert_rotation_pending_approval",
+        "cert_rotation_approved",
+        "cert_rotation_rejected",
+        "cert_rotation_expired",
+        "cert_rotation_cancelled",
+        "cert_rotation_cancel_requested",
+        "cert_rotation_waiting_lock",
+        "cert_rotation_retried",
+        "cert_rotation_resumed",
+        "cert_rotation_started",
+        "cert_rotation_step_started",
+        "cert_rotation_step_succeeded",
+        "cert_rotation_step_failed",
         "cert_rotation_succeeded",
         "cert_rotation_failed",
     ],
@@ -128,13 +145,15 @@ def task_action(subject: str, kind: str, action: str) -> str:
     """Return what an event about a task is called.
 
     Args:
-        subject: what the task is about: `install` or `network_entry`.
-        kind: what it does there: `install`, `apply`, `rollback`, `failover_test`.
+        subject: what the task is about: `install`, `network_entry` or `cert_rotation`.
+        kind: what it does there: `install`, `apply`, `rollback`, `failover_test`, `rotate`.
         action: what happened to it: `requested`, `step_failed`, `succeeded`...
     """
     if subject == "network_entry":
         named = "apply_requested" if action == "requested" else _ENTRY_ACTIONS.get((kind, action), action)
         return f"network_entry.{named}"
+    if subject == "cert_rotation":
+        return f"cluster.cert_rotation_{action}"
     if kind == "rollback" and action in ("started", "succeeded", "failed"):
         action = f"rollback_{action}"
     return f"environment.install_{action}"

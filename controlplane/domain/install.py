@@ -93,7 +93,7 @@ def policy_action(subject: str, kind: str) -> str:
         return "rollback"
     if kind == "failover_test":
         return "failover_test"
-    return "install" if subject == "install" else "network_entry"
+    return subject
 
 
 def check_nodes(runtime_type: str, roles: Iterable[str]) -> None:

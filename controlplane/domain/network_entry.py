@@ -19,7 +19,8 @@ LB_KINDS = ("DR", "NAT", "TUN")
 LB_ALGOS = ("rr", "wrr", "lc", "wlc")
 # `none`: the active director's own service answers at the VIP; for kernels without IPVS.
 BALANCERS = ("ipvs", "none")
-CERTIFICATE_CHECKS = ("required", "warned", "skipped")
+# `renewed`: the apply makes the certificates again that lack the VIP, where kubeadm made them.
+CERTIFICATE_CHECKS = ("required", "warned", "skipped", "renewed")
 HEALTH_KINDS = ("tcp", "https")
 MOST_DIRECTORS = 3
 MOST_PORTS = 32
@@ -133,6 +134,12 @@ def left_out(before: Iterable[Mapping[str, str]], after: Iterable[Mapping[str, s
     """Return the hosts of an entry that are no part of it any more: nobody would take their part of it away."""
     staying = {node["host_id"] for node in after}
     return sorted(node["name"] for node in before if node["host_id"] not in staying)
+
+
+def with_part(nodes: Iterable[Mapping[str, str]], parameters: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the hosts that are directors or back ends; a cluster's other nodes are only led to the VIP."""
+    members = {*parameters["directors"], *(one["host"] for one in parameters["backend_nodes"])}
+    return [dict(node) for node in nodes if node["name"] in members]
 
 
 def against_failover(entry: Mapping[str, Any], directors: Sequence[str]) -> str | None:

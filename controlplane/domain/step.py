@@ -90,10 +90,12 @@ STEP_OF_INSTALL: Mapping[str, str] = {
     f"{COLLECTION}worker_join": "worker_join",
     f"{COLLECTION}cluster_network": "cluster_network",
     f"{COLLECTION}cluster_ready": "cluster_ready",
+    f"{COLLECTION}cluster_certificates": "preflight",
     f"{COLLECTION}node_drain": "node_drain",
     f"{COLLECTION}node_delete": "node_delete",
     f"{COLLECTION}network_entry_prepare": "preflight",
     f"{COLLECTION}network_entry_activate": "activate",
+    f"{COLLECTION}network_entry_endpoint": "endpoint",
     f"{COLLECTION}network_entry_stand_back": "stand_back",
 }
 

@@ -54,6 +54,14 @@ class ClusterProbe(Protocol):
         """Read the certificates and the key; nothing is asked. Raises Problem `certificate_invalid`."""
         ...
 
+    def subject(self, connection: Connection) -> str | None:
+        """Return whom a client certificate names (RFC 4514), ended or not; None for a token. Nothing is asked.
+
+        Raises:
+            Problem: `certificate_invalid`.
+        """
+        ...
+
     def reach(self, connection: Connection, timeout: float = LOOK_SECONDS) -> Reached:
         """Connect, log in, ask for the version."""
         ...

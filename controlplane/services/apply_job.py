@@ -74,7 +74,9 @@ class ApplyJob:
             job = jobs.fenced(session, self._lease)
             release = session.get_one(Release, self._lease.resource_id)
             self._verb = str(job.params.get("verb") or release.action)
-            self._spec["taken_up"] = jobs.mark_begun(job)
+            begun = jobs.mark_begun(job, self._lease.token)
+            # Whether that run came to change anything is seen by its token, wherever that was kept.
+            self._spec |= {"taken_up": begun is not None, "begun_token": begun}
             if not self._mark_begun(session, job, release):
                 return None
         if is_elsewhere:

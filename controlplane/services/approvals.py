@@ -211,7 +211,8 @@ def get(core: Core, actor: Actor, ticket_id: str, *, is_viewed: bool = True) -> 
     return {
         **views.ticket(ticket),
         "actions": [views.ticket_action(action) for action in actions],
-        **{"release": None, "install_task": None, "network_entry_task": None, **shown},
+        **dict.fromkeys(ticket_scopes.SHOWN),
+        **shown,
     }
 
 

@@ -90,6 +90,9 @@ def put(core: Core, cluster: Cluster, tried: Tried, report: Mapping[str, Any]) -
 
 def note(core: Core, cluster: Cluster, report: Mapping[str, Any]) -> None:
     """Write what a test of the connection found into a cluster's row."""
+    if cluster.status == rules.GONE and not report["reachable"]:
+        # Why it cannot be reached is known better than a test could tell.
+        return
     cluster.status = "ready" if report["reachable"] else "failed"
     cluster.server_version = report["server_version"] or cluster.server_version
     cluster.last_check = dict(report)

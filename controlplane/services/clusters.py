@@ -16,19 +16,19 @@ from controlplane.domain.identifier import new_id
 from controlplane.domain.permission import Actor, Permission
 from controlplane.services import (
     access,
-    cluster_access,
+    cert_rotations,
+    cluster_change,
     cluster_connection,
     network_entries,
     record,
     tasks,
     views,
 )
-from controlplane.services.cluster_connection import Tried
 from controlplane.services.core import Core
 from controlplane.store import events, pages
 from controlplane.store.events import NewEvent
 from controlplane.store.pages import PageRequest
-from controlplane.store.tables import Cluster, InstallTask, Project, Target
+from controlplane.store.tables import Cluster, InstallTask, Project
 
 
 def import_(core: Core, actor: Actor, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -156,44 +156,23 @@ def set_connection(core: Core, actor: Actor, cluster_id: str, given: Mapping[str
     cluster, project = _load_for(core, actor, cluster_id, Permission.CLUSTER_WRITE)
     access.require(core, actor, Permission.CREDENTIAL_WRITE, project, about=("cluster", cluster_id))
     with core.database.read() as session:
-        targets = _targets(session, cluster_id)
+        targets = cluster_change.targets_of(session, cluster_id)
     try:
-        tried = cluster_connection.try_out(core, cluster_connection.parse(core, given))
-        report = cluster_connection.report_on(core, tried, given.get("namespace"))
+        connection = cluster_connection.parse(core, given)
+        change = cluster_change.prepare(core, cluster, connection, given.get("namespace"), targets)
     except Problem as problem:
         with core.database.write() as session:
             failed = {"name": cluster.name, "error_key": problem.error_key, "detail": problem.detail}
             _tell(core, session, actor, project, cluster_id, {"connection_test_failed": failed}, "failed")
         raise
-    found = {target.id: _review(core, tried, target) for target in targets}
     with core.database.write() as session:
         now = session.get(Cluster, cluster_id)
-        if now is None or now.version != cluster.version:
-            raise Problem("conflict", "the cluster's connection was changed meanwhile")
-        was = now.endpoint
-        cluster_connection.put(core, now, tried, report)
-        now.version += 1
-        failing = _mark(session, cluster_id, found)
-        session.flush()
-        told: dict[str, Any] = {
-            "name": now.name,
-            "endpoint": now.endpoint,
-            "endpoint_before": was,
-            "targets_failing": [one["name"] for one in failing],
-        }
-        changed = NewEvent(
-            "resource.updated", "cluster", cluster_id, status="warning" if failing else _status_of(now),
-            project_id=project.id, team_id=project.team_id, detail=told,
-        )  # fmt: skip
-        marked = [
-            NewEvent(
-                "resource.updated", "target", one["id"], status="warning", project_id=project.id,
-                team_id=project.team_id, environment_id=one["environment_id"],
-                detail={"name": one["name"], "cluster_id": cluster_id, "cluster_access": one["cluster_access"]},
-            )
-            for one in failing
-        ]  # fmt: skip
-        events.append(session, actor, core.clock.now(), [changed, *marked])
+        if now is None:
+            raise Problem("conflict", "the cluster was deleted meanwhile")
+        # Whoever says how a cluster is reached has the last word, also where it was reached through a VIP.
+        now.direct_endpoint = None
+        told, failing = cluster_change.write(core, session, now, change)
+        events.append(session, actor, core.clock.now(), told)
     return {**_show(now), "targets_failing": failing}
 
 
@@ -203,11 +182,12 @@ def delete(core: Core, actor: Actor, cluster_id: str) -> None:
     _, project = _load_for(core, actor, cluster_id, Permission.CLUSTER_WRITE)
     with core.database.write() as session:
         cluster, _ = _load(session, cluster_id, actor)
-        users = _targets(session, cluster_id)
+        users = cluster_change.targets_of(session, cluster_id)
         if users:
             names = ", ".join(target.name for target in users)
             raise Problem("resource_in_use", f"targets are on cluster {cluster.name}: {names}")
         network_entries.forget(session, cluster)
+        tasks.forget(session, cert_rotations.SUBJECT, cluster)
         record.remove(session, cluster, f"cluster {cluster.name} is used still")
         record.tell(
             core, session, actor, "resource.deleted", ("cluster", cluster_id), project, name=cluster.name
@@ -248,33 +228,6 @@ def _require_writing(core: Core, actor: Actor, project: Project, about: tuple[st
     access.require(core, actor, Permission.CREDENTIAL_WRITE, project, about=about)
 
 
-def _targets(session: Session, cluster_id: str) -> list[Target]:
-    return list(session.scalars(select(Target).where(Target.cluster_id == cluster_id).order_by(Target.name)))
-
-
-def _review(core: Core, tried: Tried, target: Target) -> dict[str, Any]:
-    namespace = target.namespace or cluster_connection.DEFAULT_NAMESPACE
-    return cluster_access.review(core, tried.connection, namespace, cluster_scoped=target.cluster_scoped)
-
-
-def _mark(session: Session, cluster_id: str, found: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """Write to each target what was found; return those that fail. One made meanwhile was looked at then, with
-    the connection from before: it is marked as not looked at."""
-    failing = []
-    for target in _targets(session, cluster_id):
-        target.cluster_access = found.get(target.id, {})
-        if not cluster_access.is_good(target.cluster_access):
-            failing.append(
-                {
-                    "id": target.id,
-                    "name": target.name,
-                    "environment_id": target.environment_id,
-                    "cluster_access": target.cluster_access,
-                }
-            )
-    return failing
-
-
 def _status_of(cluster: Cluster) -> str:
     return "warning" if cluster.insecure_skip_tls_verify else "success"
 
@@ -306,6 +259,7 @@ def _show(cluster: Cluster) -> dict[str, Any]:
         "name": cluster.name,
         "mode": cluster.mode,
         "endpoint": cluster.endpoint,
+        "direct_endpoint": cluster.direct_endpoint,
         "has_ca": cluster.ca is not None,
         "insecure_skip_tls_verify": cluster.insecure_skip_tls_verify,
         "warning": rules.UNVERIFIED if cluster.insecure_skip_tls_verify else None,
@@ -315,6 +269,7 @@ def _show(cluster: Cluster) -> dict[str, Any]:
         "status": cluster.status,
         "last_check": cluster.last_check,
         "last_checked_at": views.moment(cluster.last_checked_at),
+        "certificates_expire_at": views.moment(cluster.certificates_expire_at),
         "version": cluster.version,
         "created_by": cluster.created_by,
         "created_at": views.moment(cluster.created_at),

@@ -44,10 +44,11 @@ class InstallJob(TaskJob):
     def __init__(self, core: Core, lease: Lease) -> None:
         super().__init__(core, lease)
         self._kind = "install"
+        self._environment_id: str | None = None
         self._cluster: Prepared | None = None
 
     def _run(self, session: Session, task: InstallTask) -> PlaybookRun:
-        self._kind = task.kind
+        self._kind, self._environment_id = task.kind, task.environment_id
         asked = tasks.requested(self._core, task)
         place = run_place.of_nodes(self._core, session, install_spec.asked_hosts(task, asked))
         return PlaybookRun(
@@ -74,7 +75,8 @@ class InstallJob(TaskJob):
         cluster = find_cluster(outcome.results) if self._kind == "install" else None
         try:
             # It is connected to before the transaction begins.
-            self._cluster = managed_clusters.prepare(self._core, cluster) if cluster else None
+            if cluster:
+                self._cluster = managed_clusters.prepare(self._core, self._environment_id, cluster)
         except Problem as problem:
             found = describe(Findings(), {}, problem.error_key, f"the cluster was made: {problem.detail}")
             return self._fail({**found, "hints": [problem.hint]})
@@ -91,6 +93,7 @@ class InstallJob(TaskJob):
         if task.undoes is not None:
             undone = session.get_one(InstallTask, task.undoes, with_for_update=True)
             guard.move_task(session, undone, TaskState.ROLLED_BACK)
+            return {}, managed_clusters.take_away(session, task, now)
         if self._cluster is None:
             return {}, []
         cluster, told = managed_clusters.keep(self._core, session, task, self._cluster, now)
@@ -99,6 +102,8 @@ class InstallJob(TaskJob):
     def _on_failure(self, session: Session, task: InstallTask, found: Mapping[str, Any]) -> None:
         if task.kind != "removal":
             session.get_one(Environment, task.environment_id or "").status = "failed"
+        if task.kind == "rollback":
+            managed_clusters.doubt(session, task, self._core.clock.now())
 
 
 def _forget_nodes(session: Session, task: InstallTask) -> None:

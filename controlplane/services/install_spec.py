@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +15,15 @@ from controlplane.domain.errors import Problem
 from controlplane.domain.install import steps_done
 from controlplane.services import cluster_members
 from controlplane.services.core import Core
-from controlplane.store.tables import Environment, EnvironmentNode, Host, InstallStep, InstallTask
+from controlplane.store.tables import (
+    Cluster,
+    Environment,
+    EnvironmentNode,
+    Host,
+    InstallStep,
+    InstallTask,
+    NetworkEntry,
+)
 
 API = "tidegate.environment/v1"
 
@@ -27,6 +36,7 @@ def of_preview(core: Core, session: Session, task: InstallTask) -> dict[str, Any
         **{name: asked[name] for name in ("runtime_version", "profile", "lost") if asked.get(name)},
         **({"remove": removed} if (removed := leaving(task, asked)) else {}),
         "inputs": asked.get("inputs") or {},
+        "network_entry": _network_entry(session, task, asked.get("network_entry") or {}),
         "task_id": task.id,
         "holder": f"tidegate task {task.id}",
     }
@@ -44,6 +54,21 @@ def of_run(core: Core, session: Session, task: InstallTask, fencing_token: int) 
         "resume": steps_done((row.host, row.step, row.status) for row in steps),
         "expect": {"bundle_digest": task.bundle_digest, "fingerprints": binding.get("fingerprints", {})},
     }
+
+
+def _network_entry(session: Session, task: InstallTask, planned: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the VIP that the API server's certificate names: the one there is, or the one that is to follow.
+
+    `in_force`: nodes find their control plane there, and so do those that are yet to join.
+    """
+    cluster = session.scalar(select(Cluster).where(Cluster.environment_id == task.environment_id))
+    entry = session.get(NetworkEntry, cluster.id) if cluster else None
+    parameters = entry.parameters if entry else planned.get("lvs_vip")
+    if not parameters:
+        return None
+    address = str(ipaddress.ip_interface(parameters["vip_address"]).ip)
+    in_force = cluster is not None and entry is not None and cluster.direct_endpoint is not None
+    return {"address": address, "in_force": in_force}
 
 
 def leaving(task: InstallTask, asked: Mapping[str, Any]) -> list[str]:

@@ -6,6 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from controlplane.services.apply_job import ApplyJob
+from controlplane.services.cert_rotation_job import CertRotationJob
+from controlplane.services.cert_rotation_preview_job import CertRotationPreviewJob
+from controlplane.services.cluster_certificates import ClusterCertificatesJob
 from controlplane.services.environment_health import EnvironmentHealthJob
 from controlplane.services.install_job import InstallJob
 from controlplane.services.install_preview_job import InstallPreviewJob
@@ -28,4 +31,7 @@ KINDS: Mapping[str, type[JobKind]] = {
     "network_entry_preview": NetworkEntryPreviewJob,
     "network_entry": NetworkEntryJob,
     "network_entry_check": NetworkEntryCheckJob,
+    "cluster_certificates": ClusterCertificatesJob,
+    "cert_rotation_preview": CertRotationPreviewJob,
+    "cert_rotation": CertRotationJob,
 }

@@ -281,17 +281,20 @@ def pause(job: Job) -> None:
 def resume(job: Job, now: datetime, request_id: str | None, **params: Any) -> None:
     """Queue a parked job again at the word of a request, with its attempts counted anew."""
     job.request_id = request_id
-    job.params = {**job.params, "begun": False, **params}
+    job.params = {**job.params, "begun": None, **params}
     job.state = "queued"
     job.attempt = 0
     job.due_at = now
 
 
-def mark_begun(job: Job) -> bool:
-    """Note that the job's work begins; say whether a run before began the same, and was lost or given back."""
-    is_taken_up = job.params.get("begun") is True
-    job.params = {**job.params, "begun": True}
-    return is_taken_up
+def mark_begun(job: Job, token: int) -> int | None:
+    """Note that the job's work begins under a token.
+
+    Returns the token of the first run that began the same and was lost or given back, None when there was none.
+    """
+    before = job.params.get("begun")
+    job.params = {**job.params, "begun": before or token}
+    return int(before) if before else None
 
 
 def decide(job: Job, now: datetime, request_id: str | None, verb: str) -> None:

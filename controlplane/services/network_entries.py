@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete as sql_delete
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -25,7 +24,6 @@ from controlplane.store.tables import (
     Environment,
     EnvironmentNode,
     Host,
-    InstallStep,
     InstallTask,
     NetworkEntry,
     Project,
@@ -85,7 +83,8 @@ def request_preview(core: Core, actor: Actor, cluster_id: str, asked: Mapping[st
         else:
             before = _before(session, cluster_id, kind)
             request = {**tasks.requested(core, before), "remove": bool(asked.get("remove"))}
-            nodes, undoes = list(before.nodes), before.id if kind == "rollback" else None
+            nodes = _nodes_now(session, cluster, before, kind)
+            undoes = before.id if kind == "rollback" else None
         stage = stage_of(session, cluster)
     return tasks.queue_preview(
         core,
@@ -138,11 +137,10 @@ def of_apply(
         planes = [host_id for host_id, role in roles.items() if role == "control_plane"]
         found = session.scalars(select(Host).where(Host.id.in_(planes)).order_by(Host.name))
         directors = {host.id: host for host in list(found)[: rules.MOST_DIRECTORS]}
-    hosts = {host.id: host for host in (*directors.values(), *backends.values())}
-    nodes = [
-        {"host_id": host.id, "name": host.name, "role": roles.get(host.id, "worker"), "address": host.address}
-        for host in hosts.values()
-    ]
+    # The cluster's other nodes have no part in the entry, and are led to the VIP as those are.
+    others = session.scalars(select(Host).where(Host.id.in_(list(roles))).order_by(Host.name))
+    hosts = {host.id: host for host in (*directors.values(), *backends.values(), *others)}
+    nodes = [_node(host, roles.get(host.id, "worker")) for host in hosts.values()]
     named = {
         **given,
         "backend_nodes": [
@@ -160,7 +158,7 @@ def of_apply(
 
 def _refuse_leaving_out(session: Session, place: Place, nodes: Sequence[Mapping[str, str]]) -> None:
     entry = session.get(NetworkEntry, place.cluster_id) if place.cluster_id else None
-    gone = rules.left_out(entry.nodes, nodes) if entry else []
+    gone = rules.left_out(rules.with_part(entry.nodes, entry.parameters), nodes) if entry else []
     if gone:
         raise Problem(
             "conflict",
@@ -228,6 +226,22 @@ def _before(session: Session, cluster_id: str, kind: str) -> InstallTask:
     return found
 
 
+def _nodes_now(session: Session, cluster: Cluster, before: InstallTask, kind: str) -> list[dict[str, str]]:
+    """Return the hosts of an apply that a task after it is about: for a failover those with a part in the entry; for
+    a rollback also the nodes that the cluster got since, for they were led to the VIP when they joined."""
+    if kind == "failover_test":
+        entry = session.get_one(NetworkEntry, cluster.id)
+        return rules.with_part(before.nodes, entry.parameters)
+    roles = _roles(session, Place.of(cluster))
+    known = {node["host_id"] for node in before.nodes}
+    joined = session.scalars(select(Host).where(Host.id.in_(set(roles) - known)).order_by(Host.name))
+    return [*before.nodes, *(_node(host, roles[host.id]) for host in joined)]
+
+
+def _node(host: Host, role: str) -> dict[str, str]:
+    return {"host_id": host.id, "name": host.name, "role": role, "address": host.address}
+
+
 def show(core: Core, actor: Actor, cluster_id: str) -> dict[str, Any]:
     """Return how a cluster's entry is, as it was last seen; `mode` is `none` for a cluster without one.
 
@@ -236,7 +250,8 @@ def show(core: Core, actor: Actor, cluster_id: str) -> dict[str, Any]:
     """
     cluster, _project = SUBJECT.readable(core, actor, cluster_id)
     with core.database.read() as session:
-        return views.network_entry(cluster_id, cluster.name, session.get(NetworkEntry, cluster_id))
+        assert isinstance(cluster, Cluster)
+        return views.network_entry(cluster, session.get(NetworkEntry, cluster_id))
 
 
 def forget(session: Session, cluster: Cluster) -> None:
@@ -247,11 +262,4 @@ def forget(session: Session, cluster: Cluster) -> None:
     """
     if session.get(NetworkEntry, cluster.id) is not None:
         raise Problem("resource_in_use", f"cluster {cluster.name} has a network entry: remove it first")
-    its_own = (InstallTask.cluster_id == cluster.id) & (InstallTask.subject == SUBJECT.name)
-    found = list(session.scalars(select(InstallTask).where(its_own)))
-    live = [task.id for task in found if task.state in (TaskState.PENDING, TaskState.RUNNING)]
-    if live:
-        raise Problem("resource_in_use", f"cluster {cluster.name} has tasks at work: {', '.join(live)}")
-    ids = [task.id for task in found]
-    session.execute(sql_delete(InstallStep).where(InstallStep.task_id.in_(ids)))
-    session.execute(sql_delete(InstallTask).where(InstallTask.id.in_(ids)))
+    tasks.forget(session, SUBJECT, cluster)

@@ -98,8 +98,9 @@ class NetworkEntryCheckJob:
             if task is not None:
                 self._task_id = task.id
                 return network_entry_spec.run(
-                    self._core, session, self._lease.job_id, PLAYBOOK, task, TIMEOUT_SECONDS
-                )
+                    self._core, session, self._lease.job_id, PLAYBOOK, task, TIMEOUT_SECONDS,
+                    everywhere=False,
+                )  # fmt: skip
         self._finish("cancelled")
         return None
 

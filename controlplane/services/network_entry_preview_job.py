@@ -66,7 +66,8 @@ class NetworkEntryPreviewJob(TaskPreviewJob):
         is_changed = any(
             one.get("action") == "change" for each in found.values() for one in each.get("files", [])
         )
-        return ["interrupts"] if is_changed else []
+        renews = any(_certificate(each).get("action") == "renew" for each in found.values())
+        return ["interrupts"] if is_changed or renews else []
 
     def _show(self, task: InstallTask, found: Mapping[str, Any]) -> Shown:
         asked = tasks.requested(self._core, task)
@@ -101,6 +102,11 @@ class NetworkEntryPreviewJob(TaskPreviewJob):
         if task.kind == "rollback":
             kept["files"] = [_undone(each, asked["remove"], task.undoes)]
         return kept
+
+
+def _certificate(each: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a host's preview says of its API server's certificate; nothing where it has none."""
+    return (each.get("entry") or {}).get("certificate") or {}
 
 
 def _undone(each: Mapping[str, Any], remove: bool, undoes: str | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from controlplane.domain import network_entry as rules
 from controlplane.ports.runner import PlaybookRun
 from controlplane.services import release_spec, run_place, tasks
 from controlplane.services.core import Core
@@ -28,9 +29,17 @@ def run(
     timeout: float,
     more: Mapping[str, Any] | None = None,
     extra_vars: Mapping[str, Any] | None = None,
+    *,
+    everywhere: bool = True,
 ) -> PlaybookRun:
-    """Return the run of a playbook on the hosts of an entry, as the task asked for it; `more` goes into its spec."""
-    place = replace(run_place.of_nodes(core, session, task.nodes), group=GROUP)
+    """Return the run of a playbook on the hosts of an entry, as the task asked for it; `more` goes into its spec.
+
+    Args:
+        everywhere: also on the cluster's nodes that are neither director nor back end.
+    """
+    parameters = tasks.requested(core, task)["lvs_vip"]
+    nodes = task.nodes if everywhere else rules.with_part(task.nodes, parameters)
+    place = replace(run_place.of_nodes(core, session, nodes), group=GROUP)
     return PlaybookRun(
         job_id=job_id,
         playbook=playbook,

@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 
 from controlplane.domain import resources
 from controlplane.domain.canonical import digest
+from controlplane.domain.cluster import GONE
+from controlplane.domain.errors import Problem
 from controlplane.ports.runner import RunHost
 from controlplane.services import hosts
 from controlplane.services.core import Core
@@ -36,7 +38,7 @@ def of_target(core: Core, session: Session, target: Target) -> RunPlace:
     """Return where a target's releases go, with what is needed to get there.
 
     Raises:
-        Problem: `host_key_unconfirmed`.
+        Problem: `host_key_unconfirmed`, `cluster_unreachable` (it was taken away with its environment).
     """
     if target.cluster_id is not None:
         return _cluster(core, session.get_one(Cluster, target.cluster_id), target)
@@ -78,6 +80,12 @@ def _machine(core: Core, session: Session, host: Host) -> RunHost:
 
 
 def _cluster(core: Core, cluster: Cluster, target: Target) -> RunPlace:
+    if cluster.status == GONE:
+        raise Problem(
+            "cluster_unreachable",
+            f"cluster {cluster.name} is gone: it was taken away with its environment",
+            hint="Install the environment again, or let the target be on another cluster.",
+        )
     return RunPlace(
         "release_clusters",
         {cluster.name: RunHost(name=cluster.name, access=None)},

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, select
+from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from controlplane.domain import install as rules
@@ -165,6 +166,22 @@ def newest(
         InstallTask.started_at.is_not(None),
     )
     return session.scalar(query.order_by(InstallTask.created_at.desc(), InstallTask.id.desc()).limit(1))
+
+
+def forget(session: Session, subject: Subject, owner: Owner) -> None:
+    """Delete what is kept of an owner's tasks; their events stay.
+
+    Raises:
+        Problem: `resource_in_use`, while one is at work or waits for a decision.
+    """
+    its_own = select(InstallTask).where(InstallTask.subject == subject.name, subject.owner_id == owner.id)
+    found = list(session.scalars(its_own))
+    live = [task.id for task in found if TaskState(task.state) not in rules.ENDS]
+    if live:
+        raise Problem("resource_in_use", f"{_called(owner)} has tasks at work: {', '.join(live)}")
+    ids = [task.id for task in found]
+    session.execute(sql_delete(InstallStep).where(InstallStep.task_id.in_(ids)))
+    session.execute(sql_delete(InstallTask).where(InstallTask.id.in_(ids)))
 
 
 def refuse_beside(session: Session, subject: Subject, owner: Owner) -> None:

@@ -121,7 +121,7 @@ class ReleaseScope:
 
 
 class TaskScope:
-    """A task on hosts: an install of an environment, a network entry of a cluster, or the rollback of one."""
+    """A task on hosts: an install of an environment, or the rollback of one; what else there is builds on it."""
 
     shown_as = "install_task"
 
@@ -198,13 +198,30 @@ class NetworkEntryScope(TaskScope):
         return About("network_entry", f"{verb} cluster {row.cluster_name} on {hosts}")
 
 
+class CertRotationScope(TaskScope):
+    """The certificates of a cluster's control planes, made anew."""
+
+    shown_as = "cert_rotation_task"
+
+    def about(self, row: InstallTask) -> About:
+        """See `TicketScope`."""
+        hosts = ", ".join(node["name"] for node in row.nodes)
+        said = f"rotate the certificates of cluster {row.cluster_name} on {hosts}"
+        return About("cert_rotation", said)
+
+
 _RELEASES = ReleaseScope()
 SCOPES: Mapping[str, TicketScope] = {
     "release": _RELEASES,
     "rollback": _RELEASES,
     "install": TaskScope(),
     "network_entry": NetworkEntryScope(),
+    "cert_rotation": CertRotationScope(),
 }
+
+
+# Under which names a ticket shows what it is about; all but one of them are empty.
+SHOWN = ("release", *(scope.shown_as for scope in SCOPES.values() if isinstance(scope, TaskScope)))
 
 
 def of_ticket(ticket: Ticket) -> TicketScope:

@@ -9,6 +9,7 @@ from typing import Any
 from controlplane.domain.release import read_state
 from controlplane.store.events import rfc3339
 from controlplane.store.tables import (
+    Cluster,
     InstallStep,
     InstallTask,
     Job,
@@ -136,6 +137,8 @@ def task_preview(row: InstallTask) -> dict[str, Any]:
             "bundle": document.get("bundle"),
             "network_entry": document.get("network_entry", {"mode": "none"}),
         }
+    elif row.subject == "cert_rotation":
+        own = {name: document.get(name) for name in ("within_days", "needed", "first_expires_at")}
     else:
         own = {"lvs_vip": document.get("lvs_vip"), "remove": document.get("remove", False)}
     return {
@@ -155,12 +158,12 @@ def task_preview(row: InstallTask) -> dict[str, Any]:
     }
 
 
-def network_entry(cluster_id: str, cluster: str, row: NetworkEntry | None) -> dict[str, Any]:
+def network_entry(cluster: Cluster, row: NetworkEntry | None) -> dict[str, Any]:
     """Return how a cluster's entry is, None for a cluster without one."""
     parameters = row.parameters if row else {}
     return {
-        "cluster_id": cluster_id,
-        "cluster": cluster,
+        "cluster_id": cluster.id,
+        "cluster": cluster.name,
         "mode": "lvs_vip" if row else "none",
         "status": row.status if row else "none",
         "vip_address": parameters.get("vip_address"),
@@ -171,6 +174,11 @@ def network_entry(cluster_id: str, cluster: str, row: NetworkEntry | None) -> di
         "lvs_vip": parameters or None,
         "task_id": row.task_id if row else None,
         "previous_task_id": row.previous_task_id if row else None,
+        "connection": {
+            "endpoint": cluster.endpoint,
+            "through_vip": cluster.direct_endpoint is not None,
+            "direct_endpoint": cluster.direct_endpoint,
+        },
         "last_check_at": moment(row.last_check_at) if row else None,
         "last_failover": row.last_failover if row else None,
     }

@@ -209,6 +209,11 @@ class Cluster(Base):
 
     One that an install made has its `environment_id`. `kubeconfig_cipher` is the canonical kubeconfig: one
     context, everything inline. `last_check` is what the last test of the connection found, in what the API shows.
+    `status`: ready, failed, or gone: it was taken away with its environment. `certificates` are those of its control
+    planes as they were last seen, `{hosts: {name: [row]}, problems}`; the first of them ends at
+    `certificates_expire_at`.
+    `direct_endpoint` is where it was reached before its endpoint became the VIP of its network entry; None while it
+    is reached there.
     """
 
     __tablename__ = "clusters"
@@ -219,6 +224,7 @@ class Cluster(Base):
     mode: Mapped[str] = mapped_column(String(24), default="external_managed")
     environment_id: Mapped[str | None] = mapped_column(ForeignKey("environments.id"), index=True)
     endpoint: Mapped[str] = mapped_column(String(255))
+    direct_endpoint: Mapped[str | None] = mapped_column(String(255))
     ca: Mapped[str | None] = mapped_column(Text)
     insecure_skip_tls_verify: Mapped[bool] = mapped_column(default=False)
     kubeconfig_cipher: Mapped[bytes] = mapped_column(LargeBinary)
@@ -228,6 +234,9 @@ class Cluster(Base):
     status: Mapped[str] = mapped_column(String(16), default="ready")
     last_check: Mapped[dict[str, Any]] = mapped_column(default=dict)
     last_checked_at: Mapped[datetime | None]
+    certificates: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    certificates_checked_at: Mapped[datetime | None]
+    certificates_expire_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column(default=1)
     created_by: Mapped[str] = mapped_column(String(40))
     created_at: Mapped[datetime]
@@ -471,9 +480,9 @@ class InstallTask(Base):
     """A task on hosts, from its preview to its end. `state` moves only through `store.guard`.
 
     `subject` says what it is about: `install`, an install of an environment or its rollback; `network_entry`, a
-    cluster's virtual IP. `nodes` are those of the preview: `[{host_id, name, role}]`. `request_cipher` is what was
-    asked for, which may hold secrets. `follows` is the task after which it was made by itself; then it is applied
-    by itself, which is asked for once, at `follow_asked_at`.
+    cluster's virtual IP; `cert_rotation`, the certificates of its control planes. `nodes` are those of the preview:
+    `[{host_id, name, role}]`. `request_cipher` is what was asked for, which may hold secrets. `follows` is the task
+    after which it was made by itself; then it is applied by itself, which is asked for once, at `follow_asked_at`.
     """
 
     __tablename__ = "install_tasks"

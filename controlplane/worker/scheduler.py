@@ -13,6 +13,7 @@ from collections.abc import Callable
 from controlplane import bootstrap
 from controlplane.services import (
     approvals,
+    cluster_certificates,
     expiry,
     network_entry_check,
     post_tasks,
@@ -34,6 +35,7 @@ STEPS: tuple[Callable[[Core], int], ...] = (
     retirement.queue_due,
     target_status.look_where_due,
     network_entry_check.look_where_due,
+    cluster_certificates.look_where_due,
     post_tasks.apply_previewed,
 )
 

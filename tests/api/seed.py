@@ -14,11 +14,17 @@ from sqlalchemy import select, update
 
 from controlplane.api.app import create_app
 from controlplane.ports.probe import HostKey, SshAccess
-from controlplane.services import previews, releases, tasks
+from controlplane.services import environments, previews, releases, tasks
 from controlplane.services.tasks import AT_WORK
 from controlplane.store.tables import Host, InstallTask, Job, Release
 from tests.api.people import Caller, People
-from tests.services import installation, test_installs, test_network_entries, test_node_removal
+from tests.services import (
+    installation,
+    test_cert_rotations,
+    test_installs,
+    test_network_entries,
+    test_node_removal,
+)
 from tests.services.installation import HOST_KEY, Installation
 from tests.services.test_network_entries import SUBJECT, Entries
 from tests.services.test_releases import applied, previewed
@@ -64,7 +70,13 @@ def seed(folder: Path) -> Seeded:
     app = create_app(shop.core)
     people = People(shop.core, app)
     admin = people.add("admin", "admin")
-    ids = {**_plain(admin, people), **_releases(shop), **_entries(shop), **_installs(shop)}
+    ids = {
+        **_plain(admin, people),
+        **_releases(shop),
+        **_entries(shop),
+        **_installs(shop),
+        **_rotations(shop),
+    }
     with shop.core.database.read() as session:
         every = {
             "release_id": list(session.scalars(select(Release.id))),
@@ -201,11 +213,31 @@ def _installs(shop: Installation) -> dict[str, str]:
     }  # fmt: skip
 
 
+def _rotations(shop: Installation) -> dict[str, str]:
+    actor = test_installs.operator(shop)
+    body = {"project_id": "prj", "name": "clustered", "stage": "development", "mode": "platform_managed"}
+    env = environments.create(shop.core, actor, {**body, "runtime_type": "k8s"})
+    environments.set_nodes(shop.core, actor, env["id"], [{"host_id": "hst_cp-a", "role": "control_plane"}])
+    rotations = test_cert_rotations.around(shop, env["id"], cluster="cls_made", hosts=("cp-a",))
+    done = rotations.applied()
+    failed = rotations.preview()
+    rotations.start(failed)
+    kind, _run = rotations.work("cert_rotation")
+    kind.refuse("worker_lost", "it was lost")
+    shop.clock.pass_(seconds=1)
+    waiting, ref = rotations.preview(), rotations.preview()["preview_ref"]
+    return {
+        "rotation_ref": ref, "rotation_task": done["task_id"], "rotation_failed": failed["task_id"],
+        "rotation_waiting": waiting["task_id"],
+    }  # fmt: skip
+
+
 def _good(ids: Mapping[str, str], job: str) -> dict[str, tuple[dict[str, str], dict[str, Any], Any]]:
     """Requests, for what the document's examples and the first of each pool are not enough."""
     entry, install = "/clusters/{cluster_id}/network-entry", "/environments/{environment_id}/install"
     release, inbox = "/deploy/releases/{release_id}", "/approvals/inbox/{ticket_id}"
     at, installed = {"cluster_id": "cls"}, {"environment_id": ids["installed"]}
+    rotation, rotated = "/clusters/{cluster_id}/certs/rotate", {"cluster_id": "cls_made"}
     said = {"comment": "because"}
     scope = {"scope_type": "environment", "scope_id": "env_staging", "name": "greeting"}
     body: dict[str, Any] = {
@@ -280,7 +312,14 @@ def _good(ids: Mapping[str, str], job: str) -> dict[str, tuple[dict[str, str], d
         f"POST {entry}/rollback": (at, {}, {"preview_ref": ids["entry_back_ref"]}),
         f"POST {entry}/failover-test": (at, {}, {"preview_ref": ids["entry_test_ref"]}),
     }
-    for path, owner, kind in ((entry, at, "entry"), (install, installed, "install")):
+    good |= {
+        "GET /clusters/{cluster_id}/certs": (rotated, {}, None),
+        "POST /clusters/{cluster_id}/certs/check": (rotated, {}, None),
+        f"POST {rotation}/preview": (rotated, {}, {"within_days": 90}),
+        f"POST {rotation}/apply": (rotated, {}, {"preview_ref": ids["rotation_ref"]}),
+    }
+    own_tasks = ((entry, at, "entry"), (install, installed, "install"), (rotation, rotated, "rotation"))
+    for path, owner, kind in own_tasks:
         done = {**owner, "task_id": ids[f"{kind}_task"]}
         for part in ("", "/logs", "/timeline"):
             good[f"GET {path}/tasks/{{task_id}}{part}"] = (done, {}, None)

@@ -85,6 +85,7 @@ class ClusterReleases:
 
     def __init__(self, kubeconfig: Path, namespace: str, folder: Path) -> None:
         self.kubeconfig, self.namespace, self.folder = kubeconfig, namespace, folder
+        folder.mkdir(exist_ok=True)
         self._inventory = folder / "inventory.json"
         host = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
         self._inventory.write_text(json.dumps({"release_clusters": {"hosts": {CLUSTER: host}}}))

@@ -9,13 +9,12 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any, Generic, Protocol, TypeVar
 
-from tests.lab import packages
+from tests.lab import vip_programs
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "collections"))
@@ -27,14 +26,6 @@ from ansible_collections.tidegate.deploy.plugins.module_utils.network_entry impo
     parameters,
 )
 
-# What the programs need beside what the hosts have.
-PACKAGES = {
-    "bookworm": (
-        "keepalived", "ipvsadm", "libnl-3-200", "libnl-genl-3-200", "libsnmp40", "libsensors5", "libpci3",
-        "libperl5.36", "libipset13", "libmnl0", "libnftnl11", "libnftables1", "libpopt0", "libglib2.0-0",
-        "libpcre2-8-0", "libwrap0", "libnsl2", "libffi8",
-    )
-}  # fmt: skip
 PORT = 6443
 SERVICE = """
 [Unit]
@@ -53,18 +44,17 @@ MOVING = re.compile(
 
 def bundle(folder: Path) -> Path:
     """A bundle with keepalived and ipvsadm, out of Debian's packages."""
-    unpacked = packages._unpack(PACKAGES)
     (folder / "manifests").mkdir(parents=True)
     (folder / "bin").mkdir()
-    artifacts = []
-    for name, program in (("keepalived", "usr/sbin/keepalived"), ("ipvsadm", "sbin/ipvsadm")):
-        path = folder / "bin" / f"{name}.tar.gz"
-        with tarfile.open(path, "w:gz", compresslevel=1) as archive:
-            archive.add(unpacked / program, program)
-            for library in _libraries(unpacked, unpacked / program):
-                archive.add(library.resolve(), f"lib/{library.name}")
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        artifacts.append({"id": name, "type": "archive", "path": f"bin/{name}.tar.gz", "sha256": sha256})
+    artifacts = [
+        {
+            "id": name,
+            "type": "archive",
+            "path": f"bin/{path.name}",
+            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        }
+        for name, path in vip_programs.write(folder / "bin").items()
+    ]
     index = {
         "apiVersion": "tidegate.bundle/v1",
         "kind": "BundleIndex",
@@ -73,16 +63,6 @@ def bundle(folder: Path) -> Path:
     }
     (folder / "manifests" / "index.yaml").write_text(json.dumps(index))
     return folder
-
-
-def _libraries(unpacked: Path, program: Path) -> list[Path]:
-    places = [unpacked / "usr/lib/x86_64-linux-gnu", unpacked / "lib/x86_64-linux-gnu"]
-    environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(map(str, places))}
-    said = subprocess.run(
-        ["ldd", str(program)], env=environment, capture_output=True, text=True, check=True
-    ).stdout
-    found = [Path(line.split("=>")[1].split()[0]) for line in said.splitlines() if "=> /" in line]
-    return [one for one in found if one.is_relative_to(unpacked)]
 
 
 class Machine(Protocol):

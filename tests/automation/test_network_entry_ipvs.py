@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -186,6 +187,44 @@ def test_a_back_end_that_dies_leaves_the_table_and_comes_back(entries: Entries, 
     _until(lambda: in_table() == 2)
     _until(lambda: {ask(entries.vip) for _ in range(20)} == {"uml-a", "uml-b"})
     assert entries.run("rollback", spec, "-e", '{"network_entry_remove": true}'), entries.said
+
+
+@pytest.mark.parametrize("lb_kind", ["NAT", "TUN"])
+def test_the_other_ways_to_a_real_server(entries: Entries, two: uml.Guests, lb_kind: str) -> None:
+    """The director serves itself, and the other is reached by its own address, or through a tunnel."""
+    active, other = two.guests
+    spec = entries.spec(balancer="ipvs", lb_kind=lb_kind, directors=[active.name])
+    if lb_kind == "NAT":
+        _answer_through(other, entries.vip, address_of(two.bridge))
+    assert entries.run("apply", entries.previewed(spec)), entries.said
+    assert holders(entries) == [active.name] and services(other) == []
+    with Wire(two.lines, other.address, PORT) as wire, ThreadPoolExecutor(AT_ONCE) as pool:
+        answered = Counter(pool.map(lambda _number: ask(entries.vip), range(CONNECTIONS // 4)))
+    print(f"{lb_kind}: answered {dict(answered)}; first packets to the other's address {dict(wire.taken)}")
+    assert answered[active.name] + answered[other.name] == CONNECTIONS // 4, answered
+    assert answered[other.name] == pytest.approx(CONNECTIONS / 8, rel=0.1)
+    # Only where addresses are translated does the other see a packet to its own.
+    assert (wire.to(other.name) >= answered[other.name]) == (lb_kind == "NAT")
+    assert entries.run("rollback", spec, "-e", '{"network_entry_remove": true}'), entries.said
+    if lb_kind == "NAT":
+        other.exec(["sh", "-c", "ip rule del table 100; ip route flush table 100"])
+
+
+def address_of(interface: str) -> str:
+    """This machine's address on an interface."""
+    said = subprocess.run(
+        ["ip", "-4", "-o", "address", "show", "dev", interface], capture_output=True, text=True, check=True
+    ).stdout
+    return said.split()[3].split("/")[0]
+
+
+def _answer_through(guest: Guest, vip: str, client: str) -> None:
+    """Let what a real server answers go back by the director, as NAT needs it; ssh goes its own way."""
+    for words in (
+        f"ip rule add ipproto tcp sport {PORT} table 100",
+        f"ip route add {client}/32 via {vip} dev vec0 onlink table 100",
+    ):
+        guest.exec(words.split())
 
 
 def _until(is_so: Any) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube import hints
 
+from tests.conformance.runtimes import OnCluster
 from tests.lab.kube_cluster import KubeCluster
 from tests.lab.lab import Lab
 
-from .cluster_release import CONFIG, ClusterReleases, actions, codes
+from .cluster_release import CONFIG, JOB, SECRET, ClusterReleases, actions, codes
 
 pytestmark = [
     pytest.mark.lab,
@@ -167,6 +169,119 @@ def test_a_pod_that_never_gets_ready_times_out_with_counts(shop: ClusterReleases
     assert (failed["error_key"], failed["failure_domain"]) == ("rollout_timeout", "timeout")
     assert "/2 ready" in failed["diagnostics"]["summary"]
     assert any("readiness probe" in hint for hint in failed["diagnostics"]["hints"])
+
+
+BROKEN = {
+    "a key that is not there": (
+        "env: [{name: A, valueFrom: {configMapKeyRef: {name: settings, key: gone}}}]",
+        "CreateContainerConfigError",
+        "rollout_failed",
+    ),
+    "a command that is not there": ('command: ["/no/such"]', "StartError", "rollout_failed"),
+    "an image that may not be pulled": (
+        "imagePullPolicy: Never\n        env: []",
+        "ErrImageNeverPull",
+        "image_missing",
+    ),
+    "an image that cannot be": ("env: []", "InvalidImageName", "image_missing"),
+    "too little memory": (
+        'command: ["/bin/sh", "-c", "tail /dev/zero"]\n        resources: {limits: {memory: 16Mi}}',
+        "OOMKilled",
+        "rollout_failed",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_what_cannot_get_better_is_told_soon_with_its_reason_and_a_hint(
+    shop: ClusterReleases, what: str
+) -> None:
+    line, reason, key = BROKEN[what]
+    tag = {"ErrImageNeverPull": "gone", "InvalidImageName": "No:Such:Thing"}.get(reason, "1")
+    part = WEB.replace("ports:", f"{line}\n        ports:")
+    began = time.monotonic()
+    assert not shop.run("apply", web(shop, "rel_1", tag, 1, parts=(CONFIG, part), health_timeout=120))
+    # A container that is started and ends is given up when it was started the third time: 10 s and 20 s later.
+    assert time.monotonic() - began < (60 if reason == "OOMKilled" else 30)
+    failed = shop.result("apply")
+    assert failed["error_key"] == key
+    (row,) = failed["diagnostics"]["objects"]
+    assert reason in {one["reason"] for one in row["pods"]}, row
+    assert failed["diagnostics"]["hints"][0] == hints.HINTS[reason]
+
+
+def test_a_job_that_fails_is_told_with_its_last_words(shop: ClusterReleases, get: Callable[..., Any]) -> None:
+    shop.release(web(shop, "rel_1", replicas=1), 1)
+    failing = JOB.replace("suspend: true", "backoffLimit: 0").replace(
+        "containers: [{name: migrate,",
+        'containers: [{name: migrate, command: ["/bin/sh", "-c", "echo 0042 is missing; exit 7"],',
+    )
+    spec = web(shop, "rel_2", "1", 1, parts=(CONFIG, WEB, FRONT, failing), health_timeout=120)
+    began = time.monotonic()
+    assert not shop.run("apply", shop.previewed(spec, 2))
+    assert time.monotonic() - began < 30
+    failed = shop.result("apply")
+    assert failed["error_key"] == "rollout_failed"
+    (row,) = failed["diagnostics"]["objects"]
+    assert row["object"] == "Job/migrate"
+    assert any("0042 is missing" in one["log_tail"] and one["exit_code"] == 7 for one in row["pods"]), row
+    assert hints.HINTS["BackoffLimitExceeded"] in failed["diagnostics"]["hints"]
+
+
+WHOLE = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: tides.%(group)s}
+spec:
+  group: %(group)s
+  scope: Namespaced
+  names: {kind: Tide, plural: tides, singular: tide}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties: {spec: {type: object, properties: {height: {type: integer}}}}
+---
+apiVersion: %(group)s/v1
+kind: Tide
+metadata: {name: high}
+spec: {height: 3}
+"""
+
+
+def test_all_kinds_of_objects_by_playbook_alone(
+    shop: ClusterReleases, get: Callable[..., Any], kube_cluster: KubeCluster
+) -> None:
+    group = f"{shop.namespace}.example"
+    job = JOB.replace("  suspend: true\n", "").replace(
+        "containers: [{name: migrate,", 'containers: [{name: migrate, command: ["/bin/true"],'
+    ).replace("{{ image }}", "shop:1")  # fmt: skip
+    parts = (WHOLE % {"group": group}, CONFIG, SECRET, WEB, FRONT, job)
+
+    def spec(release_id: str, tag: str = "1", **more: Any) -> dict[str, Any]:
+        return web(shop, release_id, tag, 1, cluster_scoped=True, **{"parts": parts, **more})
+
+    first = spec("rel_1")
+    assert shop.run("apply", first), shop.said
+    assert get(f"tides.{group}", "high")["spec"] == {"height": 3}
+    assert get("job", "migrate")["status"]["succeeded"] == 1
+    assert get("secret", "keys")
+    assert "shop 1" in answer(kube_cluster, get)
+    assert shop.run("apply", spec("rel_2", "2")), shop.said
+    assert "shop 2" in answer(kube_cluster, get)
+    assert shop.run("apply", spec("rel_3", "2", parts=tuple(one for one in parts if one is not FRONT)))
+    assert shop.steps()["pruned"] == "succeeded"
+    assert get("service", "web") is None
+    began = time.monotonic()
+    assert not shop.run("apply", spec("rel_4", "no-such"))
+    assert time.monotonic() - began < 30
+    assert shop.result("apply")["error_key"] == "image_missing"
+    assert shop.run("rollback", {**first, "release_id": "rel_5"}), shop.said
+    assert "shop 1" in answer(kube_cluster, get)
+    kube_cluster.api.kubectl(["delete", "crd", f"tides.{group}"])
 
 
 def test_a_quota_that_refuses_pods_is_told_at_once(shop: ClusterReleases, kube_cluster: KubeCluster) -> None:
@@ -352,6 +467,67 @@ def test_stateful_and_daemon_sets_are_waited_for_until_every_pod_is_of_the_relea
     # The way back has to get past the pod that never came up.
     assert shop.run("rollback", shop.previewed(web(shop, "rel_5", "2", count, parts=(part,)), 5)), shop.said
     assert images(get, name) == {"shop:2"}
+
+
+def uids(get: Callable[..., Any], app: str) -> dict[str, str]:
+    return {
+        pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in get("pods", "-l", f"app={app}")["items"]
+    }
+
+
+def test_a_stateful_set_gets_past_a_pod_that_runs_and_is_never_ready(
+    shop: ClusterReleases, get: Callable[..., Any], kube_cluster: KubeCluster, tmp_path: Path
+) -> None:
+    shop.release(web(shop, "rel_1", replicas=3, parts=(STORE,)), 1)
+    before = uids(get, "store")
+    assert not shop.run(
+        "apply", shop.previewed(web(shop, "rel_2", "bad", 3, parts=(STORE,), health_timeout=6), 2)
+    )
+    assert shop.result("apply")["error_key"] == "rollout_timeout"
+    broken = uids(get, "store")["store-2"]
+    assert broken != before["store-2"]
+    back = shop.previewed(web(shop, "rel_3", "1", 3, parts=(STORE,)), 3)
+    (check,) = [one for one in shop.result("preview")["checks"] if one["code"] == "pod_in_the_way"]
+    assert check["level"] == "warning"
+    assert "StatefulSet/store waits for pod store-2" in check["message"]
+
+    # Whoever may not delete pods is told which one to delete, while it is waited for and after.
+    may = [one for one in OnCluster.rules() if one["resources"] != ["pods"] or one["verbs"] != ["delete"]]
+    weak = ClusterReleases(
+        kube_cluster.api.kubeconfig_for("weak", shop.namespace, may), shop.namespace, tmp_path / "weak"
+    )
+    assert not weak.run("rollback", {**back, "health_timeout": 25, "result_dir": str(weak.folder)})
+    assert "store-2" in weak.said
+    assert "somebody has to delete it" in weak.said
+    failed = weak.result("apply")
+    assert failed["error_key"] == "rollout_timeout"
+    (row,) = failed["diagnostics"]["objects"]
+    assert ("store-2", "EarlierRevision") in {(one["name"], one["reason"]) for one in row["pods"]}
+    assert any("kubectl delete pod" in one for one in failed["diagnostics"]["hints"])
+    assert uids(get, "store")["store-2"] == broken
+
+    assert shop.run("rollback", {**back, "fencing_token": 4}), shop.said
+    (step,) = [one for one in shop.result("apply")["steps"] if one["step"] == "stuck_pod_deleted"]
+    assert (step["status"], step["detail"]["pod"]) == ("succeeded", "store-2")
+    assert "not been ready for" in step["detail"]["why"]
+    assert "pod store-2, of an earlier revision" in shop.said
+    after = uids(get, "store")
+    assert images(get, "store") == {"shop:1"}
+    # Those that were well are the same pods still.
+    assert {name: after[name] for name in ("store-0", "store-1")} == {
+        name: before[name] for name in ("store-0", "store-1")
+    }
+    assert after["store-2"] not in (before["store-2"], broken)
+
+
+def test_a_pod_of_an_earlier_revision_that_only_takes_its_time_is_not_deleted(
+    shop: ClusterReleases, get: Callable[..., Any]
+) -> None:
+    slow = STORE.replace("periodSeconds: 1}", "periodSeconds: 1, initialDelaySeconds: 15}")
+    assert not shop.run("apply", web(shop, "rel_1", "1", 1, parts=(slow,), health_timeout=3))
+    shop.release(web(shop, "rel_2", "2", 1, parts=(STORE,)), 2)
+    assert images(get, "store") == {"shop:2"}
+    assert "stuck_pod_deleted" not in shop.steps()
 
 
 def test_a_daemon_set_that_crashes_is_given_up_soon(shop: ClusterReleases) -> None:

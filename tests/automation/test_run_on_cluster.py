@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -126,6 +127,29 @@ def test_a_canary_that_waits_for_people_waits_still_when_its_run_is_made_again(s
     assert shop.held().paused["step"] == 1
     assert "paused" not in shop.promote(spec, 6)
     assert shop.get("deployment", "web")["spec"]["template"]["spec"]["containers"][0]["image"] == "shop:2"
+
+
+@pytest.mark.usefixtures("ready_pods")
+def test_a_promotion_that_was_lost_before_it_began_is_made_and_one_that_was_done_is_not_made_twice(
+    shop: ClusterRuns,
+) -> None:
+    begun(shop)
+    spec = canary(shop, "rel_2", "shop:2")
+    assert shop.release(spec, 2)["paused"] is True
+    # Run 3 was killed before it asked the cluster for anything.
+    assert shop.promote(spec, 4, taken_up=True, begun_token=3)["paused"] is True
+    assert shop.held().paused["step"] == 1
+    # Killed after it did its part, and once more: it waits for the next decision.
+    for token in (5, 6):
+        assert shop.promote(spec, token, taken_up=True, begun_token=3)["paused"] is True
+    assert shop.held().paused["step"] == 1
+    assert "paused" not in shop.promote(spec, 7)
+    # Killed after everything was done, and before it could tell.
+    done = shop.promote(spec, 8, taken_up=True, begun_token=7)
+    assert (done["changed"], "paused" in done) == (False, False)
+    assert shop.names() == ["web"]
+    with pytest.raises(ReleaseError, match="is not paused"):
+        shop.promote(spec, 9)
 
 
 @pytest.mark.usefixtures("ready_pods")
@@ -375,3 +399,106 @@ def test_a_quota_that_lets_only_some_of_the_pods_in_is_told_at_once(shop: Cluste
     assert failed.value.error_key == "rollout_failed"
     assert time.monotonic() - began < 30
     assert shop.names("pods")
+
+
+GATE = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: gates.%(group)s}
+spec:
+  group: %(group)s
+  scope: Namespaced
+  names: {kind: Gate, plural: gates, singular: gate}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    subresources: {status: {}}
+    schema:
+      openAPIV3Schema:
+        type: object
+        x-kubernetes-preserve-unknown-fields: true
+---
+apiVersion: %(group)s/v1
+kind: Gate
+metadata: {name: lock}
+spec: {open: "{{ greeting }}"}
+"""
+
+
+def say(shop: ClusterRuns, **status: Any) -> None:
+    """Let the Gate's controller say something: there is none but the test."""
+    patch = json.dumps({"status": status})
+    shop.kubectl(
+        "patch",
+        f"gates.{shop.namespace}.example",
+        "lock",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        patch,
+    )
+
+
+def test_an_object_of_any_other_kind_is_waited_for_by_its_conditions(shop: ClusterRuns) -> None:
+    parts = GATE % {"group": f"{shop.namespace}.example"}
+    # Without conditions there is nothing to wait for.
+    shop.release(shop.spec("rel_1", parts, cluster_scoped=True), 1)
+    busy = {"type": "Ready", "status": "False", "reason": "Opening"}
+    say(shop, observedGeneration=1, conditions=[busy])
+    well = {"observedGeneration": 2, "conditions": [{**busy, "status": "True"}]}
+    later = threading.Timer(3, say, [shop], well)
+    later.start()
+    try:
+        shop.release(shop.spec("rel_2", parts, variables={"greeting": "bye"}, cluster_scoped=True), 2)
+    finally:
+        later.join()
+    assert "Gate/lock: is not seen yet" in shop.told
+    assert shop.told[-1] == "Gate/lock: Ready is True Opening"
+    say(shop, observedGeneration=2, conditions=[{"type": "Stalled", "status": "True", "message": "it rusts"}])
+    began = time.monotonic()
+    with pytest.raises(ReleaseError, match="it rusts") as failed:
+        shop.release(shop.spec("rel_3", parts, variables={"greeting": "bye"}, cluster_scoped=True), 3)
+    assert failed.value.error_key == "rollout_failed"
+    assert time.monotonic() - began < 10
+    assert "gave up" in failed.value.hint
+    (row,) = failed.value.detail["objects"]
+    assert row["conditions"][0]["message"] == "it rusts"
+    shop.api.kubectl(["delete", "crd", f"gates.{shop.namespace}.example"])
+
+
+def test_a_quota_of_objects_counts_all_that_the_release_brings(shop: ClusterRuns) -> None:
+    # One more ConfigMap than there is room for: each by itself would be let in.
+    there = len(shop.names("configmaps"))
+    shop.kubectl("create", "quota", "few", f"--hard=configmaps={there + 2}")
+    until = time.monotonic() + 15
+    while "used" not in shop.get("quota", "few").get("status", {}) and time.monotonic() < until:
+        time.sleep(0.2)
+    found = shop.preview(shop.spec("rel_1", CONFIG, ADDED))["checks"]
+    (check,) = [one for one in found if one["code"] == "quota_exceeded"]
+    assert f"configmaps {there} used and 3 more asked for, {there + 2} allowed" in check["message"]
+    found = shop.preview(shop.spec("rel_1", CONFIG))["checks"]
+    assert "quota_exceeded" not in [one["code"] for one in found]
+    shop.release(shop.spec("rel_1", CONFIG), 1)
+
+
+def test_what_was_applied_in_a_version_that_is_served_no_more_is_pruned_all_the_same(
+    shop: ClusterRuns,
+) -> None:
+    group = f"{shop.namespace}.example"
+    definition, _, gate = (GATE % {"group": group}).partition("---")
+    shop.release(shop.spec("rel_1", definition, gate, CONFIG, cluster_scoped=True), 1)
+    (served,) = shop.get("crd", f"gates.{group}")["spec"]["versions"]
+    versions = [{**served, "served": False, "storage": False}, {**served, "name": "v2"}]
+    patch = json.dumps({"spec": {"versions": versions}})
+    shop.kubectl("patch", "crd", f"gates.{group}", "--type=merge", "-p", patch)
+    until = time.monotonic() + 15
+    while shop.get(f"gates.v2.{group}", "lock") is None and time.monotonic() < until:
+        time.sleep(0.2)
+    newer = ClusterRuns(shop.api, shop.cluster.session, shop.namespace)
+    spec = newer.spec("rel_2", CONFIG, cluster_scoped=True)
+    told = {row["name"]: row["action"] for row in newer.preview(spec)["services"]}
+    assert told["Gate/lock"] == "remove"
+    newer.release(spec, 2)
+    assert newer.get(f"gates.v2.{group}", "lock") is None
+    shop.api.kubectl(["delete", "crd", f"gates.{group}"])

@@ -11,12 +11,23 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import awx, ingest, kubernetes, memory, network_entry, releases, streams, timeline
+from tests.bench import (
+    awx,
+    environments,
+    ingest,
+    kubernetes,
+    memory,
+    network_entry,
+    releases,
+    streams,
+    timeline,
+)
 from tests.bench.figure import Figure, show
 from tests.lab import Lab
 
 PARTS: dict[str, Callable[[Path, int], list[Figure]]] = {
     "releases": lambda folder, rounds: releases.measure(folder, _lab(), rounds),
+    "environments": lambda folder, rounds: environments.measure(folder, _lab(), rounds),
     "network_entry": lambda folder, rounds: network_entry.measure(folder, _lab(), rounds),
     "kubernetes": lambda folder, rounds: kubernetes.measure(folder, rounds),
     "ingest": lambda folder, _rounds: ingest.measure(folder),
@@ -45,9 +56,11 @@ def main() -> int:
                 print(f"measuring {name}", file=sys.stderr, flush=True)
                 figures += PARTS[name](Path(folder), asked.rounds)
     finally:
-        if not os.environ.get("TIDEGATE_LAB") and not {"releases", "network_entry"}.isdisjoint(
-            asked.parts or PARTS
-        ):
+        if not os.environ.get("TIDEGATE_LAB") and not {
+            "releases",
+            "environments",
+            "network_entry",
+        }.isdisjoint(asked.parts or PARTS):
             Lab(LAB).down()
     asked.output.write_text(json.dumps([figure.as_dict() for figure in figures], indent=2) + "\n")
     show(figures)

@@ -42,13 +42,14 @@ READY = b"r"
 
 @dataclass(frozen=True)
 class Call:
-    """One event's way through ansible-runner's own entry and what it calls.
+    """One event's way through ansible-runner's own entry, and what of it is ours.
 
-    `was_preempted`: the kernel gave the core to somebody else meanwhile, which is the machine's doing and not ours.
-    Waiting for a lock, another thread of this process or a full socket is no preemption (getrusage(2), ru_nivcsw).
+    `was_preempted`: the kernel gave the core of a thread of this process to somebody else while ours was at work, which
+    is the machine's doing. Waiting for a lock, another thread or a full socket is none (getrusage(2), ru_nivcsw).
     """
 
     seconds: float
+    added: float
     was_preempted: bool
 
 
@@ -64,7 +65,7 @@ def measure(folder: Path) -> list[Figure]:
         totals["files_whole"].append(time.perf_counter() - began)
         calls = _through_supervisor(folder, EVENTS)
         totals["ours"].append(sum(call.seconds for call in calls))
-        added.append(max(call.seconds for call in calls if not call.was_preempted))
+        added.append(max(call.added for call in calls if not call.was_preempted))
         totals["committed"].append(_committed(folder, EVENTS))
     return [
         Figure(
@@ -161,13 +162,14 @@ def _taken_in(channel: Channel, count: int, take: Callable[[Sequence[RunEvent]],
 
 
 def _drive(folder: Path, handler: Callable[[dict[str, Any]], bool] | None, count: int) -> list[Call]:
-    """Call ansible-runner's own entry for each event and return the seconds that each call took."""
+    """Call ansible-runner's own entry for each event and return what each call took."""
     artifacts = Path(tempfile.mkdtemp(dir=folder))
     (artifacts / "job_events").mkdir()
     configuration = types.SimpleNamespace(
         artifact_dir=str(artifacts), ident="bench", check_job_event_data=False
     )
-    runner = Runner(configuration, event_handler=handler)
+    ours = _Ours(handler) if handler else None
+    runner = Runner(configuration, event_handler=ours)
     taken = []
     for number in range(count):
         partial = artifacts / "job_events" / f"u{number}-partial.json"
@@ -179,14 +181,30 @@ def _drive(folder: Path, handler: Callable[[dict[str, Any]], bool] | None, count
             "start_line": 0,
             "end_line": 1,
         }
-        switches = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
         started = time.perf_counter()
         runner.event_callback(told)
         ended = time.perf_counter()
-        was_preempted = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw != switches
-        taken.append(Call(ended - started, was_preempted))
+        added, was_preempted = (ours.seconds, ours.was_preempted) if ours else (0.0, False)
+        taken.append(Call(ended - started, added, was_preempted))
     shutil.rmtree(artifacts)
     return taken
+
+
+class _Ours:
+    """A handler of events that tells how long it held the last one up."""
+
+    def __init__(self, handler: Callable[[dict[str, Any]], bool]) -> None:
+        self._handler = handler
+        self.seconds = 0.0
+        self.was_preempted = False
+
+    def __call__(self, event: dict[str, Any]) -> bool:
+        switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+        started = time.perf_counter()
+        answer = self._handler(event)
+        self.seconds = time.perf_counter() - started
+        self.was_preempted = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw != switches
+        return answer
 
 
 def _event(number: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from controlplane.cli import progress
 from tests.lab import Lab
 
 from . import server
-from .walk import Walked, walk
+from .walk import ANOTHER_RELEASE, Walked, walk
 
 STATE = Path(__file__).resolve().parents[2] / ".demo"
 ADDRESS = os.environ.get("TIDEGATE_DEMO_LISTEN", "127.0.0.1:8080")
@@ -114,9 +114,7 @@ def _farewell(walked: Walked, seconds: float) -> None:
     told.fact(f"#      TIDEGATE_TOKEN={walked.approver.token}   # approver")
     told.fact(".venv/bin/tidegate release list")
     told.fact(f".venv/bin/tidegate release timeline {walked.releases['v3']['release_id']}")
-    told.fact(
-        ".venv/bin/tidegate release apply --target shop-development --service shop --version 2 --var version=2"
-    )
+    told.fact(f".venv/bin/tidegate {' '.join(ANOTHER_RELEASE)}")
     told.fact("make demo-down")
 
 

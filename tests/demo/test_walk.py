@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.demo import server
-from tests.demo.walk import Walked, walk
+from tests.demo.walk import ANOTHER_RELEASE, Walked, walk
 from tests.lab import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("demo")]
@@ -81,3 +84,13 @@ def test_the_rollback_had_its_own_approval_and_moved_what_it_undid(walked: Walke
     assert walked.releases["rollback"]["approval_ticket"] != walked.releases["v3"]["approval_ticket"]
     assert walked.releases["v3"]["lifecycle_state"] == "rollback"
     assert walked.releases["v3"]["rolled_back_by"] == walked.releases["rollback"]["release_id"]
+
+
+def test_what_it_says_to_try_next_works(walked: Walked) -> None:
+    requester = walked.requester
+    environment = {**os.environ, "TIDEGATE_URL": requester.url, "TIDEGATE_TOKEN": requester.token}
+    command = [str(Path(sys.executable).parent / "tidegate"), *ANOTHER_RELEASE]
+    done = subprocess.run(
+        command, env=environment, input="y\n", capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -36,6 +36,11 @@ VARIABLES = {
     "greeting": {"type": "string", "default": "hello"},
 }
 PORTS = {"development": 8081, "production": 8080}
+# What whoever watched the walk may do next, as arguments of `tidegate`.
+ANOTHER_RELEASE = (
+    "release", "apply", "--target", "shop-development", "--service", "shop", "--version", "2",
+    "--var", "version=2", "--var", f"port:={PORTS['development']}",
+)  # fmt: skip
 
 
 class Host(Protocol):

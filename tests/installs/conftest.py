@@ -11,6 +11,7 @@ from tests.conformance.site import Site
 from tests.demo import server
 from tests.demo.rest import Person
 from tests.demo.test_walk import free_address
+from tests.installs.made_cluster import MadeCluster
 from tests.lab import Lab, LabHost
 from tests.lab import bundle as lab_bundle
 
@@ -38,6 +39,16 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(admin, admin.post("/projects", {"name": "installs"})["id"], lab, home=home)
     finally:
         server.stop(process.pid)
+
+
+@pytest.fixture(scope="package")
+def made_cluster(site: Site, lab: Lab) -> Iterator[MadeCluster]:
+    """A cluster of one host."""
+    host = lab.host("inst-plane", docker=False)
+    try:
+        yield MadeCluster.build(site, host)
+    finally:
+        host.remove()
 
 
 @pytest.fixture

@@ -14,7 +14,9 @@ from tests.demo.rest import Person
 from tests.demo.test_walk import free_address
 from tests.installs.conftest import settings
 from tests.installs.environment import Environment, statuses
-from tests.lab import Lab, LabHost
+from tests.installs.made_cluster import MadeCluster
+from tests.installs.rotations import Rotations, serials
+from tests.lab import Lab, LabHost, kubeadm
 
 pytestmark = [
     pytest.mark.lab,
@@ -70,5 +72,28 @@ def test_a_task_is_taken_up_where_it_was(
     assert "resumed" in environment.told(done)
     assert {step: word for step, word in statuses(done, host).items() if word == "failed"} == {}
     assert environment.show()["status"] == "ready"
+    claim = host.exec(["cat", "/var/lib/tidegate/environment.lock"]).stdout
+    assert '"until": 0' in claim, "the host is free again"
+
+
+@pytest.mark.skipif(bool(kubeadm.why_not()), reason=kubeadm.why_not())
+def test_a_rotation_of_certificates_is_taken_up_where_it_was(
+    lab: Lab, killable: Killable, bare: Callable[[str], LabHost]
+) -> None:
+    """What works on the host goes on alone, and whoever takes the task up waits for it."""
+    host = bare("kill-plane")
+    site = Site(killable.admin, killable.admin.post("/projects", {"name": "killed"})["id"], lab)
+    rotations = Rotations(MadeCluster.build(site, host))
+    before = rotations.rows()
+    task_id = rotations.start(rotations.preview())
+    rotations.until_away("kube-apiserver")
+    killable.die()
+    killable.come_back()
+    done = rotations.ended(task_id)
+    assert done["state"] == "succeeded", done["diagnostics_json"]
+    assert "resumed" in rotations.told(task_id)
+    after = rotations.rows()
+    assert all(serials(after)[name] != serial for name, serial in serials(before).items())
+    assert site.admin.post(f"/clusters/{rotations.cluster.id}/connect/test", {})["reachable"]
     claim = host.exec(["cat", "/var/lib/tidegate/environment.lock"]).stdout
     assert '"until": 0' in claim, "the host is free again"

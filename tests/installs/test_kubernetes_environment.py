@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
-from tests.conformance.site import Site
-from tests.installs.environment import Environment, statuses
-from tests.lab import LabHost, kubeadm
+from tests.installs.environment import statuses
+from tests.installs.made_cluster import MadeCluster
+from tests.lab import kubeadm
 
 pytestmark = [
     pytest.mark.lab,
@@ -18,60 +16,23 @@ pytestmark = [
     pytest.mark.timeout(1800),
     pytest.mark.skipif(bool(kubeadm.why_not()), reason=kubeadm.why_not()),
 ]
-# The bundle's own test image: it came with the install.
-WEB = """\
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: web}
-spec:
-  replicas: 1
-  selector: {matchLabels: {app: web}}
-  template:
-    metadata: {labels: {app: web}}
-    spec:
-      automountServiceAccountToken: false
-      containers:
-      - {name: web, image: "tidegate-test:1", imagePullPolicy: Never}
-"""
 
 
-def test_a_bare_host_to_a_cluster_to_a_release(site: Site, bare: Callable[[str], LabHost]) -> None:
-    host = bare("plane")
-    kubeadm.prepare(host)
-    ordered = site.admin.post(
-        "/clusters",
-        {
-            "project_id": site.project_id, "name": "made", "stage": "development", "inputs": kubeadm.INPUTS,
-            "nodes": [{"host_id": site.register(host), "role": "control_plane"}],
-        },
-    )  # fmt: skip
-    assert (ordered["environment"]["runtime_type"], ordered["environment"]["status"]) == ("k8s", "draft")
-    environment = Environment(site, str(ordered["environment"]["id"]), [host])
-    preview = environment.when(ordered["install"]["task_id"], lambda task: task["status"] != "previewing")
-    task = environment.ended(environment.apply(preview)["task_id"], 900)
-    assert task["state"] == "succeeded", task["diagnostics_json"]
-    assert statuses(task, host)["control_plane_init"] == "succeeded"
+def test_a_bare_host_to_a_cluster_to_a_release(made_cluster: MadeCluster) -> None:
+    site, environment, host = made_cluster.site, made_cluster.environment, made_cluster.host
+    ordered = made_cluster.ordered["environment"]
+    assert (ordered["runtime_type"], ordered["status"]) == ("k8s", "draft")
+    assert statuses(made_cluster.task, host)["control_plane_init"] == "succeeded"
 
-    shown = environment.show()
-    assert shown["status"] == "ready"
-    cluster = site.admin.get(f"/clusters/{shown['cluster_id']}")
+    assert environment.show()["status"] == "ready"
+    cluster = made_cluster.show()
     assert (cluster["name"], cluster["mode"], cluster["status"]) == ("made", "platform_managed", "ready")
     assert cluster["endpoint"] == f"https://{host.address}:6443"
     tested = site.admin.post(f"/clusters/{cluster['id']}/connect/test", {})
     assert tested["reachable"] and tested["server_version"].startswith("v1.36")
     assert tested["lacking"] == []
 
-    target = site.admin.post(
-        "/deploy/targets",
-        {
-            "project_id": site.project_id, "name": "on-made", "environment_id": environment.id,
-            "cluster_id": cluster["id"], "namespace": "default",
-        },
-    )  # fmt: skip
-    service = site.service("k8s")
-    body = {"version": "1", "template": WEB, "health_timeout": 120}
-    site.admin.post(f"/services/{service.id}/versions", body)
-    release = service.release(target["id"], "1")
+    release = made_cluster.release("1")
     assert release["lifecycle_state"] == "applied", release["diagnostics_json"]
 
     again = environment.install(inputs=kubeadm.INPUTS)
@@ -79,3 +40,19 @@ def test_a_bare_host_to_a_cluster_to_a_release(site: Site, bare: Callable[[str],
     assert set(statuses(again, host).values()) == {"unchanged"}
     assert environment.show()["cluster_id"] == cluster["id"]
     assert environment.health()["healthy"] is True
+
+
+def test_a_cluster_is_gone_with_its_environment_and_says_so(made_cluster: MadeCluster) -> None:
+    """The last of this package: nothing of the cluster is left."""
+    target = made_cluster.target
+    done = made_cluster.environment.install(kind="rollback")
+    assert done["state"] == "succeeded", done["diagnostics_json"]
+    gone = made_cluster.show()
+    assert (gone["status"], gone["last_check"]["reachable"]) == ("gone", False)
+    assert "taken away" in gone["last_check"]["detail"]
+    found = made_cluster.site.admin.get(f"/deploy/targets/{target}")["cluster_access"]
+    assert (found["ok"], found["error_key"]) == (False, "cluster_unreachable")
+    preview = made_cluster.service.preview(target, "1")
+    assert preview["preview_ref"] is None
+    assert [check["code"] for check in preview["preview"]["checks"]] == ["cluster_unreachable"]
+    assert made_cluster.environment.show()["status"] == "draft"

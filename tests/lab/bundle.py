@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import app, kube_assets, kube_images, packages, paths
+from . import app, kube_assets, kube_images, packages, paths, vip_programs
 from .command import LabError, run
 
 SCRIPT = Path(__file__).resolve().parents[2] / "script"
@@ -61,6 +61,7 @@ def _make(goal: Path) -> None:
     loose.mkdir()
     _write_images(loose)
     _write_containerd_2(loose)
+    vip_programs.write(loose)
     if _has_kubernetes():
         _add_kubernetes(loose)
     _command("import", str(making), *map(str, packages.files(PACKAGES)), str(loose))
@@ -96,7 +97,9 @@ def _key() -> str:
     state = [
         path.read_bytes().hex() for path in sorted(SCRIPT.rglob("*")) if path.is_file() and _is_in_git(path)
     ]
-    made_by = [path.read_text() for path in (Path(__file__), Path(kube_images.__file__))]
+    made_by = [
+        path.read_text() for path in (Path(__file__), Path(kube_images.__file__), Path(vip_programs.__file__))
+    ]
     here = "with Kubernetes" if _has_kubernetes() else ""
     return paths.digest(*state, str(PACKAGES), here, *made_by, length=32)
 

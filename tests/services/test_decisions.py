@@ -65,7 +65,8 @@ def test_a_watched_canary_is_decided_and_its_job_goes_on(
     following = ApplyJob(shop.core, lease)
     run = following.begin()
     assert run is not None
-    assert (run.playbook, run.documents["release_spec_file"]["taken_up"]) == (book, False)
+    asked = run.documents["release_spec_file"]
+    assert (run.playbook, asked["taken_up"], asked["begun_token"]) == (book, False, None)
     following.end(RunOutcome("successful", 0, {}))
     assert releases.get(shop.core, shop.releaser, release_id)["lifecycle_state"] == end
 
@@ -98,5 +99,14 @@ def test_a_run_that_takes_a_lost_one_up_is_told_so(shop: Installation) -> None:
     assert lease is not None
     run = ApplyJob(shop.core, lease).begin()
     assert run is not None
-    assert run.documents["release_spec_file"]["taken_up"] is True
+    asked = run.documents["release_spec_file"]
+    assert (asked["taken_up"], asked["begun_token"]) == (True, job._lease.token)
+    # However often it is lost: what counts is where the first of them began.
+    jobs.release_to_others(shop.core, lease)
+    again = shop.claim()
+    assert again is not None
+    run = ApplyJob(shop.core, again).begin()
+    assert run is not None
+    asked = run.documents["release_spec_file"]
+    assert (asked["begun_token"], asked["fencing_token"]) == (job._lease.token, again.token)
     assert status(shop, release_id) == "running"

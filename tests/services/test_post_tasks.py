@@ -73,7 +73,7 @@ def cluster_made(monkeypatch: pytest.MonkeyPatch, shop: Installation) -> None:
         session.flush()
         return cluster, NewEvent("cluster.created", "cluster", cluster.id, project_id="prj")
 
-    monkeypatch.setattr(managed_clusters, "prepare", lambda _core, _document: object())
+    monkeypatch.setattr(managed_clusters, "prepare", lambda *_given: object())
     monkeypatch.setattr(managed_clusters, "keep", keep)
 
 

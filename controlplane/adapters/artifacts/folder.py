@@ -74,6 +74,20 @@ class FolderArtifacts:
             if _DIGEST.fullmatch(f"sha256:{path.name}"):
                 yield f"sha256:{path.name}"
 
+    def touch(self, digest: str) -> None:
+        """Say that an archive is used now, which `delete` asks for. Raises Problem `artifact_missing`."""
+        try:
+            os.utime(self.path(digest))
+        except FileNotFoundError:
+            raise _missing(digest) from None
+
+    def usage(self) -> Iterator[tuple[str, int, float]]:
+        """Yield digest, bytes and time of last use (seconds since the epoch) of each archive kept."""
+        for digest in self.digests():
+            with suppress(Problem, FileNotFoundError):
+                found = self.path(digest).stat()
+                yield digest, found.st_size, found.st_mtime
+
     def delete(self, digest: str, idle_seconds: float = 0) -> int:
         """Remove one archive and return the bytes freed; 0 when it was not there, or was put less than
         `idle_seconds` ago."""

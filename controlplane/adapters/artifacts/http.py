@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image archives of a worker on another machine: fetched once by digest from the server, then kept here."""
+"""Image archives of a worker on another machine: fetched by digest from the server, kept here while there is room."""
 
 from __future__ import annotations
 
@@ -14,16 +14,28 @@ from controlplane.adapters.artifacts.folder import FolderArtifacts
 from controlplane.domain.errors import Problem
 from controlplane.ports.artifacts import StoredArtifact
 
+# A run may open an archive long after it asked for it; none takes longer than this.
+_IN_USE_SECONDS = 6 * 3600
+
 
 class HttpArtifacts:
     """A store whose misses are fetched from `GET <base_url>/api/v1/artifacts/<digest>/content`.
 
-    What arrives is kept only when it has the digest that was asked for.
+    What arrives is kept only when it has the digest that was asked for. When more than `cache_bytes` are kept, those
+    go that were asked for longest ago, but none that a run of the last hours may still use.
     """
 
-    def __init__(self, base_url: str, token: str, cache_root: Path, max_bytes: int = 8_000_000_000) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        token: str,
+        cache_root: Path,
+        max_bytes: int = 8_000_000_000,
+        cache_bytes: int = 32_000_000_000,
+    ) -> None:
         self._cache = FolderArtifacts(cache_root)
         self._max_bytes = max_bytes
+        self._cache_bytes = cache_bytes
         self._client = httpx.Client(
             base_url=base_url.rstrip("/"),
             # Not to be unpacked on the way: the digest is of the bytes as they are kept.
@@ -46,9 +58,10 @@ class HttpArtifacts:
         """
         with self._turn(digest):
             try:
-                return self._cache.path(digest)
+                self._cache.touch(digest)
             except Problem:
                 self._fetch(digest)
+                self._make_room()
             return self._cache.path(digest)
 
     def open(self, digest: str) -> BinaryIO:
@@ -70,6 +83,15 @@ class HttpArtifacts:
     def _turn(self, digest: str) -> threading.Lock:
         with self._guard:
             return self._locks.setdefault(digest, threading.Lock())
+
+    def _make_room(self) -> None:
+        """Remove what was asked for longest ago until no more than `cache_bytes` are kept."""
+        kept = sorted(self._cache.usage(), key=lambda archive: archive[2])
+        over = sum(size for _digest, size, _used in kept) - self._cache_bytes
+        for digest, _size, _used in kept:
+            if over <= 0:
+                return
+            over -= self._cache.delete(digest, _IN_USE_SECONDS)
 
     def _fetch(self, digest: str) -> None:
         try:

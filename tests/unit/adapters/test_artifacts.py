@@ -12,6 +12,7 @@ import os
 import subprocess
 import tarfile
 import threading
+import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -322,6 +323,23 @@ def test_a_worker_elsewhere_fetches_what_it_lacks_once(
         thread.join()
     assert remote.path(digest).read_bytes() == data
     assert asked == [f"/api/v1/artifacts/{digest}/content"]
+
+
+def test_a_worker_elsewhere_keeps_what_it_used_last(
+    store: FolderArtifacts, server: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    sent = [tar_of(docker_files(f"shop:{number}")) for number in range(4)]
+    old, older, recent, new = (store.put(io.BytesIO(data), None, LIMIT).digest for data in sent)
+    cached = FolderArtifacts(tmp_path / "cache")
+    remote = HttpArtifacts(server[0], "tg_right", tmp_path / "cache", cache_bytes=2 * len(sent[0]))
+    for digest in (old, older, recent):
+        remote.path(digest)
+    assert sorted(remote.digests()) == sorted([old, older, recent]), "a run may use them still"
+    for age, digest in ((8, old), (9, older), (7, recent)):
+        os.utime(cached.path(digest), (time.time() - 3600 * age,) * 2)
+    remote.path(older)
+    remote.path(new)
+    assert sorted(remote.digests()) == sorted([older, new])
 
 
 def test_a_worker_elsewhere_keeps_nothing_false(

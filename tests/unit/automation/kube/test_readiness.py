@@ -2,7 +2,7 @@
 """When an object is ready, when it cannot become so, and what is said of it."""
 
 import pytest
-from ansible_collections.tidegate.deploy.plugins.module_utils.kube import hints, pods, readiness
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube import hints, pods, readiness, stuck_pod
 
 
 def thing(kind: str, spec: dict, status: dict, api: str = "apps/v1", **metadata: object) -> dict:
@@ -64,6 +64,7 @@ def test_states(one: dict, ready: bool, progress: str) -> None:
                                            "message": "too often"}]}, "batch/v1"), "BackoffLimitExceeded"),
         (thing("Widget", {}, {"conditions": [{"type": "Stalled", "status": "True", "message": "no"}]}, "a.io/v1"),
          "Stalled"),
+        (thing("Pod", {}, {"phase": "Failed", "message": "no"}, "v1"), "PodFailed"),
     ],
 )  # fmt: skip
 def test_what_cannot_get_better(one: dict, reason: str) -> None:
@@ -72,6 +73,31 @@ def test_what_cannot_get_better(one: dict, reason: str) -> None:
     assert state.reason == reason
     assert state.hopeless
     assert hints.hints([reason]) != [hints.DEFAULT]
+
+
+def test_a_definition_whose_names_are_taken_is_given_up() -> None:
+    said = {
+        "type": "NamesAccepted",
+        "status": "False",
+        "reason": "PluralConflict",
+        "message": "tides is taken",
+    }
+    state = readiness.assess(
+        thing("CustomResourceDefinition", {}, {"conditions": [said]}, "apiextensions.k8s.io/v1")
+    )
+    assert (state.ready, state.hopeless) == (False, "tides is taken")
+
+
+def test_each_reason_that_ends_the_wait_has_a_hint_of_its_own() -> None:
+    known = {
+        *pods._NEVER,
+        *pods._PULL,
+        *pods._PULL_KEYS,
+        *pods._TELLING,
+        "CrashLoopBackOff",
+        stuck_pod.REASON,
+    }
+    assert [reason for reason in known if hints.hints([reason]) == [hints.DEFAULT]] == []
 
 
 def pod(name: str = "web-1", owner: str = "rs2", **container: object) -> dict:
@@ -94,6 +120,11 @@ def pod(name: str = "web-1", owner: str = "rs2", **container: object) -> dict:
              lastState={"terminated": {"exitCode": 3, "reason": "Error"}}), "CrashLoopBackOff", True),
         (pod(state={"waiting": {"reason": "CrashLoopBackOff"}}, restartCount=2,
              lastState={"terminated": {"exitCode": 137, "reason": "OOMKilled"}}), "OOMKilled", True),
+        (pod(state={"waiting": {"reason": "CrashLoopBackOff"}}, restartCount=1,
+             lastState={"terminated": {"exitCode": 128, "reason": "StartError", "message": "no such file"}}),
+         "StartError", True),
+        (pod(state={"terminated": {"exitCode": 128, "reason": "ContainerCannotRun"}}), "ContainerCannotRun", True),
+        (pod(state={"waiting": {"reason": "ImageInspectError"}}), "ImageInspectError", True),
         (pod(state={"running": {}}), "NotReady", False),
     ],
 )  # fmt: skip

@@ -154,6 +154,41 @@ def test_quotas() -> None:
     ]
 
 
+def test_quotas_of_objects_and_storage() -> None:
+    def full(name: str, hard: int, used: int) -> dict:
+        return {"metadata": {"name": "q"}, "status": {"hard": {name: str(hard)}, "used": {name: str(used)}}}
+
+    def asked(one: dict, said: str) -> None:
+        (found,) = quota.exceeded([one], pairs)
+        assert found == f"quota q: {said}"
+
+    claim = thing("PersistentVolumeClaim", spec={"resources": {"requests": {"storage": "3Gi"}}})
+    balanced = thing("Service", spec={"type": "LoadBalancer", "ports": [{}, {}]})
+    pairs: list = [
+        (None, thing("ConfigMap", "a")),
+        (None, thing("ConfigMap", "b")),
+        (None, claim),
+        (None, balanced),
+    ]
+    pairs += [(None, deployment(0)), (thing("Secret"), thing("Secret")), (thing("Secret", "gone"), None)]
+    asked(full("configmaps", 2, 1), "configmaps 1 used and 2 more asked for, 2 allowed")
+    asked(full("count/configmaps", 2, 1), "count/configmaps 1 used and 2 more asked for, 2 allowed")
+    asked(
+        full("count/deployments.apps", 4, 4), "count/deployments.apps 4 used and 1 more asked for, 4 allowed"
+    )
+    asked(
+        full("requests.storage", 2**30, 0),
+        "requests.storage 0 used and 3221225472 more asked for, 1073741824 allowed",
+    )
+    asked(full("services.nodeports", 2, 1), "services.nodeports 1 used and 2 more asked for, 2 allowed")
+    asked(
+        full("services.loadbalancers", 0, 0), "services.loadbalancers 0 used and 1 more asked for, 0 allowed"
+    )
+    assert quota.exceeded([full("configmaps", 3, 1), full("secrets", 2, 2)], pairs) == []
+    # What goes is there until the last.
+    assert quota.exceeded([full("secrets", 2, 2)], [(thing("Secret"), None), (None, thing("Secret", "new"))])
+
+
 def test_a_daemon_set_asks_for_a_pod_on_each_of_its_nodes() -> None:
     full = {"metadata": {"name": "all"}, "status": {"hard": {"pods": "4"}, "used": {"pods": "3"}}}
     pod = {"containers": [{"name": "a"}]}
@@ -195,6 +230,9 @@ def test_images_and_pull_secrets() -> None:
     assert (first["service"], first["digest"], first["pinned"]) == ("Deployment/web/init", digest, True)
     assert (second["reference"], second["digest"], second["pinned"]) == ("shop:1", None, False)
     assert images.pull_secrets([one]) == {"pull"}
+    account = thing("ServiceAccount", imagePullSecrets=[{"name": "other"}])
+    assert images.pull_secrets([one, account]) == {"pull", "other"}
+    assert images.images([account]) == []
 
 
 CONFLICT = {"details": {"causes": [

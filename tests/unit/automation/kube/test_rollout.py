@@ -17,7 +17,7 @@ def deployment(number: int) -> dict[str, Any]:
 
 def watch(count: int) -> rollout._Watch:
     things = [deployment(number) for number in range(count)]
-    return rollout._Watch(None, "shop", things, lambda who, said: None)  # type: ignore[arg-type]
+    return rollout._Watch(None, "shop", things, lambda who, said: None, [])  # type: ignore[arg-type]
 
 
 def test_every_workload_has_its_turn_however_many_there_are() -> None:

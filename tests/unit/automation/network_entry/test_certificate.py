@@ -60,6 +60,11 @@ def test_it_is_added_once_and_where_there_were_no_names() -> None:
     assert rendered(bare)[0]["apiServer"] == {"certSANs": [VIP]}
 
 
+def test_whether_the_configuration_names_it_is_read() -> None:
+    assert not entry_certificate.names_vip(CLUSTER, VIP)
+    assert entry_certificate.names_vip(yaml.safe_dump(rendered()[0]), VIP)
+
+
 def test_the_folder_is_the_cluster_s_own() -> None:
     assert entry_certificate.with_vip(CLUSTER, VIP, "a", "192.0.2.11", 6443)[1] == "/etc/kubernetes/pki"
     other = CLUSTER + "certificatesDir: /srv/pki\n"
@@ -77,6 +82,17 @@ def test_one_control_plane_after_another_and_the_last_writes_it_into_the_cluster
     assert (play["serial"], play["any_errors_fatal"]) == (1, True)
     hosts = ["a", "b", "c"]
     assert [entry_certificate.is_last(host, hosts) for host in hosts] == [False, False, True]
+
+
+def test_an_apply_too_takes_one_after_another_and_ends_with_the_first_that_fails() -> None:
+    role = ROLES / "roles/network_entry/tasks"
+    (task,) = yaml.safe_load((role / "certificate_of_one.yml").read_text())
+    assert (task["when"], task["any_errors_fatal"]) == ("inventory_hostname == network_entry_plane", True)
+    names = [
+        next(one for one in task if "." in one) for task in yaml.safe_load((role / "main.yml").read_text())
+    ]
+    before, after = (f"tidegate.deploy.network_entry_{name}" for name in ("prepare", "activate"))
+    assert names.index(before) < names.index("ansible.builtin.include_tasks") < names.index(after)
 
 
 class ControlPlane:

@@ -91,6 +91,37 @@ def test_checks(changed: dict[str, Any], expected: Any) -> None:
     assert [(one["level"], one["code"], one["reason"]) for one in found] == ([expected] if expected else [])
 
 
+UNNAMED = {"192.0.2.10": "it does not name the VIP"}
+
+
+@pytest.mark.parametrize(
+    ("check", "changed", "expected"),
+    [
+        ("warned", {"certificates": UNNAMED}, ("warning", "certificate_without_vip")),
+        ("required", {"certificates": UNNAMED}, ("blocking", "certificate_without_vip")),
+        ("renewed", {"certificates": UNNAMED, "kubeadm_made": True}, ("warning", "certificate_renewed")),
+        ("renewed", {"certificates": UNNAMED, "kubeadm_made": False}, ("warning", "certificate_not_renewable")),
+        ("renewed", {"certificates": {"192.0.2.10": "no TLS"}, "kubeadm_made": True},
+         ("blocking", "certificate_not_renewable")),
+        ("renewed", {"certificates": {"192.0.2.10": ""}, "kubeadm_made": True}, None),
+    ],
+)  # fmt: skip
+def test_certificates(check: str, changed: dict[str, Any], expected: Any) -> None:
+    entry = parameters.parse(document(certificate_check=check))
+    found = checks.of_facts(entry, "a", facts(**changed), False, False)
+    assert [(one["level"], one["reason"]) for one in found] == ([expected] if expected else [])
+    assert {one["code"] for one in found} <= {"certificate_invalid"}
+
+
+def test_a_node_without_a_part_in_the_entry_is_none_of_its_faults() -> None:
+    given = document()
+    given["lvs_vip"] |= {"backend_nodes": ["a", "b"], "directors": ["a", "b"]}
+    entry = parameters.parse(given)
+    lives = {"a": live(True), "b": live(False), "c": live(False, installed=False)}
+    assert verdict.of_entry(entry, lives, OUTSIDE)["problems"] == []
+    assert verdict.of_entry(entry, {**lives, "c": None}, OUTSIDE)["problems"] == []
+
+
 def test_clocks() -> None:
     assert checks.clock_skew(100.0, 101.0) == []
     assert checks.clock_skew(110.0, 100.0)[0]["level"] == "warning"

@@ -18,11 +18,15 @@ class ActionModule(EntryAction):
         own = next(one for one in entry.nodes if one.host == self._host)
         asked = {"vip": entry.address, "address": own.address, "port": entry.health_check_port}
         found = self._ask("network_entry_certificate", self._payload(mode="read", **asked))
-        node = str(self._vars.get("tidegate_node_name") or self._host)
+        # kubeadm calls its nodes in small letters.
+        node = str(self._vars.get("tidegate_node_name") or self._host).lower()
         text, folder = entry_certificate.with_vip(
             found["configuration"], entry.address, node, own.address, entry.health_check_port
         )
-        upload = entry_certificate.is_last(self._host, list(self._vars["ansible_play_hosts_all"]))
+        among = list(self._task.args.get("among") or self._vars["ansible_play_hosts_all"])
+        upload = entry_certificate.is_last(self._host, among) and not entry_certificate.names_vip(
+            found["configuration"], entry.address
+        )
         payload = self._payload(
             mode="renew",
             configuration=text,

@@ -18,10 +18,12 @@ class ActionModule(EntryAction):
 
     def _work(self) -> dict[str, Any]:
         self._artifacts = entry_bundle.artifacts(self._spec.get("bundle_dir"), self._entry)
-        self._compare()
-        return self._done(bool(self._tried(self._prepare)["changed"]))
+        certificate = self._compare()
+        done = self._done(bool(self._tried(self._prepare)["changed"]))
+        return {**done, "renews_certificate": bool(certificate and certificate["renewable"])}
 
-    def _compare(self) -> None:
+    def _compare(self) -> Any:
+        """Hold the host to its preview; what was found of its API server's certificate is answered."""
         started = time.time()
         key = self._veil.key_of(self._host, self._entry.entry_id).hex()
         answer = self._ask("network_entry_preview", self._payload(veil_key=key))
@@ -34,6 +36,7 @@ class ActionModule(EntryAction):
             self._steps.append({**failed, "attempt": 1})
             raise
         self._steps.append({**step_record.step("preflight", "unchanged", started), "attempt": 1})
+        return answer["entry"]["certificate"]
 
     def _prepare(self) -> dict[str, Any]:
         told = {name: {key: one[key] for key in ("sha256", "type")} for name, one in self._artifacts.items()}

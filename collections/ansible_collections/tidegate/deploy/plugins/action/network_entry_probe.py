@@ -23,6 +23,7 @@ class ActionModule(EntryAction):
             "once": mode == "check",
             "watch": floor + 8 if mode == "failover" else 0,
             "timeout": floor + 20,
+            "certificates": mode == "verify" and entry.certificate_check in ("required", "renewed"),
             "connections": 4 * sum(one.weight for one in entry.backends),
         }
         ask = lambda: self._ask("network_entry_probe", payload)  # noqa: E731

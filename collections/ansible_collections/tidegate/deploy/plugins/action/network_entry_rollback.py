@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.tidegate.deploy.plugins.plugin_utils import entry_preview
 from ansible_collections.tidegate.deploy.plugins.plugin_utils.entry_action import EntryAction
 
 
@@ -14,16 +13,6 @@ class ActionModule(EntryAction):
     VERB = "rollback"
 
     def _work(self) -> dict[str, Any]:
-        if (self._spec.get("expect") or {}).get("compare_fingerprint"):
-            self._compare()
         payload = self._payload(remove=bool(self._task.args.get("remove")), undo=self._spec.get("undo"))
         answer = self._tried(lambda: self._ask("network_entry_rollback", payload))
         return self._done(bool(answer["changed"]), live={"removed": answer["removed"]})
-
-    def _compare(self) -> None:
-        """See that the host is as it was previewed; one on which there is nothing any more was taken back already."""
-        key = self._veil.key_of(self._host, self._entry.entry_id).hex()
-        answer = self._ask("network_entry_preview", self._payload(veil_key=key))
-        if answer["entry"]["installed"]:
-            found = entry_preview.document(self._host, answer, {})
-            entry_preview.compare_fingerprint(self._spec, self._host, found, answer["is_own_work"])

@@ -12,6 +12,8 @@ version_added: "0.1.0"
 description:
   - Applies the objects in order of their kinds with server-side apply, and only those of which something comes.
   - Waits until workloads are ready, telling how far they are, and fails as soon as they cannot become so.
+  - Deletes the pod of an earlier revision at which a StatefulSet's ordered update stands still, once it cannot start
+    or was not ready for longer than its probes take; never under C(OnDelete), C(Parallel) or below a partition.
   - Prunes what an earlier release of the project applied and this one has not.
   - Refuses with C(preview_stale), nothing touched, when the cluster is not as the spec's fingerprint says.
 options:
@@ -63,6 +65,7 @@ summary:
 tidegate:
   description:
     - Steps C(objects_applied), C(rollout), C(pruned), C(switch) and C(canary), and what runs, C(tidegate.step/v1).
+    - C(stuck_pod_deleted) is a step for each pod of an earlier revision that a StatefulSet waited for in vain.
     - C(kept_until) is when the other colour is to be deleted with V(retired), in seconds since the epoch.
     - C(paused) is true when a canary waits for a decision; C(diagnostics) tell why it failed.
   returned: always

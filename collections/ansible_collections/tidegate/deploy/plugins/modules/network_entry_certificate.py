@@ -24,6 +24,12 @@ options:
   payload:
     description: What the host is told. Set by the action plugin.
     type: str
+  among:
+    description: The control planes in their order, the last of which writes the configuration; those of the play
+      when it is left out.
+    type: list
+    elements: str
+    default: []
 attributes:
   check_mode:
     description: Tells whether the certificate would be made again.
@@ -54,7 +60,7 @@ def work(payload, steps):
 
 
 def main() -> None:
-    host_call.answer(work)
+    host_call.answer(work, {"among": {"type": "list", "elements": "str", "default": []}})
 
 
 if __name__ == "__main__":

@@ -25,6 +25,11 @@ options:
     description: Remove the entry even where there is a generation to go back to.
     type: bool
     default: false
+  steps:
+    description: Steps that tasks before this one took for the same result.
+    type: list
+    elements: dict
+    default: []
 attributes:
   check_mode:
     description: Says that it would change something, and does nothing.
@@ -50,7 +55,11 @@ from ansible_collections.tidegate.deploy.plugins.module_utils.network_entry impo
 
 
 def main() -> None:
-    host_call.answer(work.roll_back, {"remove": {"type": "bool", "default": False}})
+    own = {
+        "remove": {"type": "bool", "default": False},
+        "steps": {"type": "list", "elements": "dict", "default": []},
+    }
+    host_call.answer(work.roll_back, own)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,10 @@ class ClusterWork:
         self.node = found[0]
         self.has_workers = any(one.role == "worker" for one in self.nodes)
         self.endpoint_name = self.inputs["control_plane_name"] or _endpoint_name(spec)
+        entry = spec.get("network_entry") or {}
+        # A VIP is named by the certificates before there is one; nodes are led to it once it answers.
+        self._vip = cluster_nodes.address(str(entry["address"])) if entry.get("address") else ""
+        self._endpoint_address = self._vip if entry.get("in_force") else self.first.address
         self._require_known(("node_labels", "node_taints"))
 
     def document(self, artifacts: dict[str, Any]) -> dict[str, Any]:
@@ -78,6 +82,8 @@ class ClusterWork:
         images = images or cluster_images.of(self._bundle)
         planes = [one for one in self.nodes if one.role == "control_plane"]
         names = [self.endpoint_name, *(name for one in planes for name in (one.name, one.address))]
+        if self._vip:
+            names.append(self._vip)
         values = {
             **self._values(),
             "cluster_name": self.endpoint_name.partition(".")[0],
@@ -114,7 +120,8 @@ class ClusterWork:
 
     def server(self) -> str:
         """Where the cluster is reached from elsewhere."""
-        address = f"[{self.first.address}]" if ":" in self.first.address else self.first.address
+        address = self._endpoint_address
+        address = f"[{address}]" if ":" in address else address
         return f"https://{address}:{self.inputs['control_plane_port']}"
 
     def _values(self) -> dict[str, Any]:
@@ -137,7 +144,7 @@ class ClusterWork:
             "modules": _MODULES,
             "sysctls": _SYSCTLS,
             "kubelet_unit": self._render("kubelet.service.j2", values),
-            "endpoint_address": self.first.address,
+            "endpoint_address": self._endpoint_address,
             "endpoint_name": self.endpoint_name,
             "images": images.by_artifact,
         }

@@ -108,6 +108,11 @@ class EntryAction(ActionBase):
             **more,
         }
 
+    def _direct(self) -> str | None:
+        """Where the first control plane is itself: the way to it without the VIP."""
+        planes = [one for one in self._spec["nodes"] if one.get("role") == "control_plane"]
+        return str(planes[0]["address"]) if planes else None
+
     def _ask(self, module: str, payload: dict[str, Any]) -> dict[str, Any]:
         """Run a module on the host; its failure is raised, after its steps were kept."""
         answer = self._execute_module(

@@ -28,6 +28,12 @@ def with_vip(configuration: str, vip: str, node: str, address: str, port: int) -
     return yaml.safe_dump_all([cluster, own], sort_keys=True), str(cluster.get("certificatesDir") or FOLDER)
 
 
+def names_vip(configuration: str, vip: str) -> bool:
+    """Whether the cluster's configuration has the VIP among the API server's names already."""
+    server = _cluster(configuration).get("apiServer") or {}
+    return vip in [str(one) for one in server.get("certSANs") or []]
+
+
 def is_last(host: str, hosts: list[str]) -> bool:
     """Whether the control planes before this one are done: the cluster's configuration is written by the last."""
     return bool(hosts) and host == hosts[-1]

@@ -43,6 +43,23 @@ def held(holder: str, token: Optional[int]) -> Iterator[None]:
             _write(file, holder, token, time.time() + CLAIM_SECONDS)
 
 
+@contextlib.contextmanager
+def held_after_own(holder: str, token: Optional[int], seconds: float) -> Iterator[None]:
+    """As `held`, for work that goes on when its connection is lost: a run of the same holder is waited for, for so
+    many seconds, because whoever lost it comes again while it works."""
+    until = time.monotonic() + seconds
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(held(holder, token))
+                break
+            except ReleaseError as error:
+                if error.detail.get("holder") != holder or time.monotonic() > until:
+                    raise
+            time.sleep(1)
+        yield
+
+
 def release(holder: str) -> bool:
     """End the claim of this holder. Says whether it had one."""
     with contextlib.suppress(FileNotFoundError), open(path(), "r+", encoding="utf-8") as file:

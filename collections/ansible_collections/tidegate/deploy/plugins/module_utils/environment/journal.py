@@ -255,6 +255,8 @@ def _undo_cluster_image(entry: Dict[str, Any]) -> str:
 def _undo_kubeadm(_entry: Dict[str, Any]) -> str:
     done = run("kubeadm", "reset", "--force", "--cri-socket", CRI_SOCKET, timeout=300)
     run("systemctl", "stop", "kubelet.service")
+    # What a rotation of certificates keeps is of no use to another cluster.
+    shutil.rmtree(state_folder.path("certificates"), ignore_errors=True)
     return "" if done.returncode == 0 else f"kubeadm reset: {(done.stderr or done.stdout).strip()[-300:]}"
 
 

@@ -42,10 +42,13 @@ def start(run: Run) -> dict[str, Any]:
 
 def promote(run: Run) -> dict[str, Any]:
     """Go on with a canary that waits, or is watched, if it is well still; raises ReleaseError."""
+    if _had_begun(run) and not _waits(run) and run.hold.held.release_id == run.release.release_id:
+        # The run that was lost came to its end, or to where it failed: what it wanted is asked for once more.
+        return operation.roll(run)
     paused = _paused(run)
     step = int(paused["step"])
     reached = max(step, int(paused.get("watched", step)))
-    if run.release.is_taken_up and paused.get("promoted") != reached:
+    if _had_begun(run) and paused.get("promoted") != reached:
         # Whether the run that was lost had done its part already is seen from where it began.
         operation.take(run)
         return operation.outcome(run, paused=True) if _is_for_people(run) else _go_on(run, step + 1)
@@ -238,6 +241,12 @@ def _paused(run: Run) -> Mapping[str, Any]:
             "Only a paused canary can be promoted or taken back.",
         )  # fmt: skip
     return paused
+
+
+def _had_begun(run: Run) -> bool:
+    """Did a run that was lost begin the same work here? It did not when nothing here knows of its token, or a later."""
+    first = run.release.begun_token
+    return run.release.is_taken_up and (first is None or (run.hold.held.fencing_token or 0) >= first)
 
 
 def _waits(run: Run) -> bool:

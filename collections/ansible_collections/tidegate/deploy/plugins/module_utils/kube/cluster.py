@@ -45,6 +45,15 @@ class Cluster:
         """How a kind is asked for; None when the server has no such kind."""
         return self._resources.get((api_version, kind))
 
+    def as_served(self, refs: Iterable[Ref]) -> list[Ref]:
+        """The same objects, each in a version that the server has: it may have dropped the one they were applied in."""
+        found = list(refs)
+        self.discover(one.api_version for one in found)
+        lost = {one.group for one in found if one.group and self.resource(one.api_version, one.kind) is None}
+        others = dict(zip(sorted(lost), self.session.each(self._versions, sorted(lost)), strict=True))
+        self.discover(version for versions in others.values() for version in versions)
+        return [self._as_served(one, others.get(one.group, [])) for one in found]
+
     def get(self, one: Ref) -> dict[str, Any] | None:
         """An object; None when it, or its kind, is not there."""
         path = self._path(one)
@@ -172,6 +181,21 @@ class Cluster:
             if error.status in (403, 404):
                 return []
             raise
+
+    def _as_served(self, one: Ref, versions: Iterable[str]) -> Ref:
+        candidates = [one, *(one._replace(api_version=version) for version in versions)]
+        return next((each for each in candidates if self.resource(each.api_version, each.kind)), one)
+
+    def _versions(self, group: str) -> list[str]:
+        """The versions of a group, the preferred one first; none where there is no such group any more."""
+        try:
+            told = self.session.get(f"/apis/{quote(group)}")
+        except ApiError as error:
+            if error.status == 404:
+                return []
+            raise
+        rows = [told.get("preferredVersion") or {}, *(told.get("versions") or [])]
+        return list(dict.fromkeys(str(one["groupVersion"]) for one in rows if one.get("groupVersion")))
 
     def _kinds(self, api_version: str) -> list[dict[str, Any]] | None:
         try:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..host import step_record
-from . import kinds, pods, readiness, slim
+from . import kinds, pods, readiness, slim, stuck_pod
 from .cluster import Cluster
 from .kinds import Ref
 from .session import ApiError
@@ -25,6 +25,9 @@ def objects(cluster: Cluster, things: list[dict[str, Any]]) -> list[dict[str, An
         one = kinds.ref(thing)
         problems = pods.problems(found[one])[: _MOST_PODS * 2]
         names = {thing["metadata"]["uid"], *(pod["metadata"]["uid"] for pod in found[one][:_MOST_PODS])}
+        if (blocking := in_the_way(cluster, thing)) is not None:
+            problems = [*pods.problems([blocking]), stuck_pod.row(blocking), *problems]
+            names.add(blocking["metadata"]["uid"])
         rows.append({
             "object": titles[one], "conditions": readiness.conditions(thing),
             "events": _events(cluster, one.namespace, names),
@@ -61,25 +64,26 @@ def pods_of(cluster: Cluster, things: list[dict[str, Any]]) -> dict[Ref, list[Ma
     return found
 
 
-def in_the_way(cluster: Cluster, thing: dict[str, Any]) -> list[dict[str, Any]]:
-    """The pods of a StatefulSet's earlier revisions that cannot get better; empty where that may not be asked."""
+def in_the_way(cluster: Cluster, thing: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The pod of an earlier revision that a StatefulSet waits for; None where there is none, or none may be seen."""
     wanted = (thing.get("status") or {}).get("updateRevision")
-    if not wanted or not readiness.is_seen(thing):
-        return []
+    if not stuck_pod.may_wait_in_vain(thing) or not wanted or not readiness.is_seen(thing):
+        return None
+    found = first_unready(cluster, thing)
+    revision = ((found or {}).get("metadata", {}).get("labels") or {}).get(stuck_pod.REVISION)
+    return found if revision not in (None, wanted) else None
+
+
+def first_unready(cluster: Cluster, thing: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The pod at which a StatefulSet's controller stops, whatever its revision; None where that may not be seen."""
     try:
-        every = cluster.list("v1", "Pod", kinds.ref(thing).namespace, _selector(thing), keep=slim.slim)
+        return stuck_pod.first_unready(
+            thing, cluster.list("v1", "Pod", kinds.ref(thing).namespace, _selector(thing))
+        )
     except ApiError as error:
         if error.status != 403:
             raise
-        return []
-    return [
-        pod
-        for pod in every
-        if pods.owner(pod) == thing["metadata"]["uid"]
-        and "deletionTimestamp" not in pod["metadata"]
-        and (pod["metadata"].get("labels") or {}).get("controller-revision-hash") != wanted
-        and pods.hopeless(pods.problems([pod]))
-    ]
+        return None
 
 
 def refusal(cluster: Cluster, thing: Mapping[str, Any]) -> tuple[str, str] | None:

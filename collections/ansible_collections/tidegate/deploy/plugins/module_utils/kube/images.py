@@ -33,10 +33,12 @@ def images(objects: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def pull_secrets(objects: Iterable[Mapping[str, Any]]) -> set[str]:
-    """The names of the secrets that images are pulled with."""
+    """The names of the secrets that images are pulled with, as pods and the release's service accounts name them."""
     found = set()
     for thing in objects:
-        for one in (kinds.pod_spec(thing) or {}).get("imagePullSecrets") or []:
+        holder = thing if thing["kind"] == "ServiceAccount" else kinds.pod_spec(thing) or {}
+        given = holder.get("imagePullSecrets")
+        for one in given if isinstance(given, list) else []:
             if isinstance(one, Mapping) and one.get("name"):
                 found.add(str(one["name"]))
     return found

@@ -8,7 +8,10 @@ from typing import Any
 
 # What a kubelet says of a container that waits, and will not stop waiting.
 _NEVER = {"InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError", "CreateContainerError",
-          "RunContainerError", "ErrInvalidImageName"}  # fmt: skip
+          "RunContainerError", "ErrInvalidImageName", "ImageInspectError", "SignatureValidationFailed",
+          "StartError", "ContainerCannotRun"}  # fmt: skip
+# Why it ended tells more than that it is started again and again.
+_TELLING = ("OOMKilled", "StartError", "ContainerCannotRun")
 # It is tried again, and again without success: the second look is waited for.
 _PULL = {"ImagePullBackOff"}
 _PULL_KEYS = {
@@ -17,6 +20,8 @@ _PULL_KEYS = {
     "ErrImagePull",
     "ImagePullBackOff",
     "ErrInvalidImageName",
+    "ImageInspectError",
+    "SignatureValidationFailed",
 }
 _CRASHES = 2
 
@@ -118,8 +123,8 @@ def _container(one: Mapping[str, Any]) -> dict[str, Any] | None:
         reason, message, code = "NotReady", "the container runs and is not ready", None
     else:
         return None
-    if last.get("reason") == "OOMKilled" and reason == "CrashLoopBackOff":
-        reason = "OOMKilled"
+    if last.get("reason") in _TELLING and reason == "CrashLoopBackOff":
+        reason, message = last["reason"], last.get("message") or message
     return {
         "container": one.get("name"), "reason": reason, "message": str(message or ""), "exit_code": code,
         "restarts": restarts_of,

@@ -9,7 +9,20 @@ from typing import Any
 
 from ..release.errors import ReleaseError
 from ..release.veil import Veil
-from . import comparison, field_owners, fingerprint, images, kinds, ownership, quota, readiness, scene, trial
+from . import (
+    comparison,
+    diagnosis,
+    field_owners,
+    fingerprint,
+    images,
+    kinds,
+    ownership,
+    quota,
+    readiness,
+    scene,
+    stuck_pod,
+    trial,
+)
 from .cluster import Cluster
 from .kinds import Ref
 from .release import Release
@@ -24,6 +37,7 @@ def preview(cluster: Cluster, release: Release, veil: Veil) -> dict[str, Any]:
     titles = seen.titles()
     trials, rows = _trials(seen, titles, veil)
     checks += [one for ref in seen.refs for one in _verdict(seen, ref, trials.get(ref), titles[ref])]
+    checks += _stuck_pods(seen, rows, titles)
     found = images.images(seen.objects)
     for one in found:
         if not one["pinned"]:
@@ -160,6 +174,9 @@ def _standing(seen: Scene) -> list[dict[str, str]]:
         checks.append(_check("warning", "tls_unverified", said, "Give the cluster's CA."))
     pairs = [(seen.live.get(kinds.ref(one)), one) for one in seen.objects]
     pairs += [(seen.live.get(one), None) for one in seen.gone]
+    if seen.held.resource_version is None:
+        # What is kept of the project is an object, too.
+        pairs.append((None, seen.held.config_map(seen.release.project, seen.release.namespace)))
     said_of_quota = quota.exceeded(seen.quotas, pairs)
     hint = "Raise the namespace's quota, or ask for less."
     checks += [_check("blocking", "quota_exceeded", said, hint) for said in said_of_quota]
@@ -178,6 +195,29 @@ def _pull_secrets(seen: Scene) -> list[dict[str, str]]:
                "Make the secret, or let the release hold it.")
         for one, thing in zip(refs, found, strict=True) if thing is None
     ]  # fmt: skip
+
+
+def _stuck_pods(seen: Scene, rows: list[dict[str, Any]], titles: Mapping[Ref, str]) -> list[dict[str, str]]:
+    """Pods that are not ready and would be deleted, being of another revision than the release's."""
+    templates = {
+        row["name"]
+        for row in rows
+        if any(change["path"].startswith("spec.template") for change in row["changes"])
+    }
+    checks = []
+    for one in seen.refs:
+        thing = seen.live.get(one) if one.kind == "StatefulSet" else None
+        if thing is None or readiness.assess(thing).ready or not stuck_pod.may_wait_in_vain(thing):
+            continue
+        look = diagnosis.first_unready if titles[one] in templates else diagnosis.in_the_way
+        pod = scene.asked(lambda look=look, thing=thing: look(seen.cluster, thing), titles[one])
+        if pod:
+            said = f"{titles[one]} waits for pod {pod['metadata']['name']}, which is not ready"
+            hint = (
+                "If it does not get ready it is deleted, so that the StatefulSet can go on; its volumes stay."
+            )
+            checks.append(_check("warning", "pod_in_the_way", said, hint))
+    return checks
 
 
 def _shown(seen: Scene, veil: Veil) -> str:

@@ -18,6 +18,12 @@ _SUFFIX = {
     "Ei": Decimal(2**60),
 }  # fmt: skip
 _PODS = ("requests.cpu", "requests.memory", "limits.cpu", "limits.memory")
+# How quotas call the objects that they count: those of the core also without the `count/`.
+_COUNTED = {
+    "ConfigMap": "configmaps", "Secret": "secrets", "Service": "services",
+    "PersistentVolumeClaim": "persistentvolumeclaims", "Deployment": "deployments.apps",
+    "StatefulSet": "statefulsets.apps", "Job": "jobs.batch", "CronJob": "cronjobs.batch",
+}  # fmt: skip
 
 
 def quantity(text: Any) -> Decimal:
@@ -46,6 +52,22 @@ def needs(thing: Mapping[str, Any] | None, nodes: int = 1) -> dict[str, Decimal]
     return found
 
 
+def counts(thing: Mapping[str, Any] | None) -> dict[str, Decimal]:
+    """What an object itself takes of quotas, by being there."""
+    word = _COUNTED.get(thing["kind"]) if thing else None
+    if thing is None or word is None:
+        return {}
+    found = {f"count/{word}": Decimal(1)} | ({} if "." in word else {word: Decimal(1)})
+    spec = thing.get("spec") or {}
+    if thing["kind"] == "PersistentVolumeClaim":
+        found["requests.storage"] = _asked(spec, "requests", "storage")
+    elif thing["kind"] == "Service" and spec.get("type") in ("NodePort", "LoadBalancer"):
+        found["services.nodeports"] = Decimal(len(spec.get("ports") or []))
+        if spec["type"] == "LoadBalancer":
+            found["services.loadbalancers"] = Decimal(1)
+    return found
+
+
 def exceeded(
     quotas: Iterable[Mapping[str, Any]],
     pairs: Iterable[tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]],
@@ -57,9 +79,12 @@ def exceeded(
         nodes = int(((before or {}).get("status") or {}).get("desiredNumberScheduled", 1))
         for thing, sign in ((before, -1), (after, 1)):
             # A Job that was is over, and its pods count no more.
-            if thing is None or (sign < 0 and thing["kind"] == "Job"):
+            if thing is None:
                 continue
-            for name, value in needs(thing, nodes).items():
+            # What goes is deleted last: until then it is counted beside what is new.
+            own = counts(thing) if after is not None else {}
+            is_over = sign < 0 and thing["kind"] == "Job"
+            for name, value in (own if is_over else needs(thing, nodes) | own).items():
                 more[name] = more.get(name, Decimal(0)) + sign * value
     said = []
     for one in quotas:

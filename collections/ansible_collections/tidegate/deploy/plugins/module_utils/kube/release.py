@@ -20,8 +20,9 @@ HEALTH_SECONDS = 120.0
 class Release:
     """`hidden` are, by index of the object, the paths of values that a secret variable is part of.
 
-    `is_taken_up` says that a run before this one began the same work, and was lost. `shown_conflicts` are the fields
-    of others that the preview said would be taken over.
+    `is_taken_up` says that a run before this one began the same work, and was lost; `begun_token` is what the first of
+    those was fenced by, where that is known. `shown_conflicts` are the fields of others that the preview said would be
+    taken over.
     """
 
     project: str
@@ -35,6 +36,7 @@ class Release:
     cluster_scoped: bool
     fencing_token: int | None
     is_taken_up: bool
+    begun_token: int | None
     shown_conflicts: frozenset[str]
     health_timeout: float
 
@@ -63,6 +65,7 @@ def read(spec: Mapping[str, Any]) -> Release:
         fencing_token=spec.get("fencing_token"),
         shown_conflicts=frozenset(str(one) for one in spec.get("conflicts") or []),
         is_taken_up=spec.get("taken_up") is True,
+        begun_token=spec.get("begun_token"),
         health_timeout=HEALTH_SECONDS if timeout is None else float(timeout),
     )
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from ..host import step_record
 from ..release.errors import ReleaseError
-from . import diagnosis, hints, kinds, pods, readiness, slim
+from . import diagnosis, hints, kinds, pods, readiness, slim, stuck_pod
 from .api_problem import problem
 from .cluster import Cluster
 from .kinds import Ref
 from .readiness import State
 from .session import ApiError
+from .stuck_pod import Stuck
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 1.0
 _LOOK_AT_PODS_SECONDS = 2.0
@@ -22,6 +23,8 @@ _LOOK_AT_PODS_SECONDS = 2.0
 _MOST_LOOKED_AT = 10
 # A server that fails for so long is not about to answer again.
 _BROKEN_SECONDS = 15.0
+# So long a pod is seen to be not ready before it is said that it never will be.
+_SURE_SECONDS = 5.0
 Tell = Callable[[str, str], None]
 
 
@@ -33,12 +36,13 @@ def wait(
     tell: Tell,
     steps: list[dict[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Wait for objects, given as they were last seen; answers them as they then are. Appends the step `rollout`.
+    """Wait for objects, given as they were last seen; answers them as they then are. Appends the step `rollout`,
+    and before it `stuck_pod_deleted` for each pod of an earlier revision that a StatefulSet waited for in vain.
 
     Raises ReleaseError: rollout_failed or image_missing when it cannot get better, rollout_timeout; with `objects`.
     """
     started = time.time()
-    watch = _Watch(cluster, project, list(things), tell)
+    watch = _Watch(cluster, project, list(things), tell, steps)
     try:
         is_first = watch.is_done()
         if not is_first:
@@ -59,8 +63,16 @@ def wait(
 
 
 class _Watch:
-    def __init__(self, cluster: Cluster, project: str, things: list[dict[str, Any]], tell: Tell) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        project: str,
+        things: list[dict[str, Any]],
+        tell: Tell,
+        steps: list[dict[str, Any]],
+    ) -> None:
         self._cluster = cluster
+        self._steps = steps
         self._project = project
         self.things = {kinds.ref(one): one for one in things}
         self._titles = kinds.titles(self.things)
@@ -68,6 +80,9 @@ class _Watch:
         self._told: dict[Ref, str] = {}
         self._looked_at: list[Ref] = []
         self._answered = time.monotonic()
+        # Of each StatefulSet the pod (uid) that it waits for, and since when that is known.
+        self._unready: dict[Ref, tuple[str, float]] = {}
+        self._told_of: dict[Ref, str] = {}
 
     def states(self) -> dict[Ref, State]:
         return {one: readiness.assess(thing) for one, thing in self.things.items()}
@@ -154,19 +169,48 @@ class _Watch:
                 raise self._failed([one], "rollout_failed", refused[1], [refused[0]])
 
     def _free(self, left: list[Ref]) -> None:
-        """A StatefulSet waits for a pod of before that can never start, unless somebody deletes it."""
+        """Delete the pod of before that a StatefulSet waits for in vain: its controller never does."""
         for one in left:
-            for pod in (
-                diagnosis.in_the_way(self._cluster, self.things[one]) if one.kind == "StatefulSet" else []
-            ):
-                said = f"pod {pod['metadata']['name']}, of an earlier revision, cannot start and is deleted"
-                self._tell(self._titles[one], said)
-                try:
-                    self._cluster.delete(pod)
-                except ApiError as error:
-                    # Whoever may not leaves it to people, who see the pod in what is told of the failure.
-                    if error.status != 403:
-                        raise
+            pod = diagnosis.in_the_way(self._cluster, self.things[one])
+            stuck = stuck_pod.judged(pod, time.time()) if pod else None
+            if stuck is None:
+                self._unready.pop(one, None)
+            elif self._is_sure(one, stuck):
+                self._delete(one, stuck)
+
+    def _is_sure(self, one: Ref, stuck: Stuck) -> bool:
+        """A pod that only took long was seen to be so for a while: its clock may not be ours, and it may blink."""
+        uid, since = self._unready.get(one, ("", 0.0))
+        if uid != stuck.uid:
+            since = time.monotonic()
+            self._unready[one] = (stuck.uid, since)
+        return stuck.is_hopeless or time.monotonic() - since >= _SURE_SECONDS
+
+    def _delete(self, one: Ref, stuck: Stuck) -> None:
+        started = time.time()
+        said = f"pod {stuck.name}, of an earlier revision, {stuck.why}, and the set waits for it: "
+        try:
+            is_deleted = self._cluster.delete(stuck.pod)
+        except ApiError as error:
+            if error.status != 403:
+                raise
+            # Whoever may not leaves it to people, who are told of the pod in the failure, too.
+            if self._told_of.get(one) != stuck.uid:
+                self._told_of[one] = stuck.uid
+                self._tell(self._titles[one], said + "somebody has to delete it, this credential may not")
+            return
+        if is_deleted:
+            self._tell(self._titles[one], said + "it is deleted")
+            self._steps.append(
+                step_record.step(
+                    "stuck_pod_deleted",
+                    "succeeded",
+                    started,
+                    object=self._titles[one],
+                    pod=stuck.name,
+                    why=f"of an earlier revision, {stuck.why}",
+                )  # fmt: skip
+            )
 
     def _failed(self, left: list[Ref], key: str, why: str, reasons: list[str]) -> ReleaseError:
         objects = diagnosis.objects(self._cluster, [self.things[one] for one in left[:_MOST_LOOKED_AT]])

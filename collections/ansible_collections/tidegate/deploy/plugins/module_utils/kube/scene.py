@@ -66,7 +66,7 @@ def look(cluster: Cluster, release: Release) -> Scene:
     """Raises ReleaseError: validation_error for what the release may not hold, and whatever keeps it from looking."""
     first = [thing["apiVersion"] for thing in release.manifests.objects]
     scene = _begin(cluster, release, {"v1", "apps/v1", *first})
-    cluster.discover(one.api_version for one in [*scene.held.objects, *scene.held.kept])
+    renew(cluster, scene.held)
     scopes = ownership.scope_of(release.manifests.objects)
     scene.objects = ownership.placed(
         release.manifests.objects, release.namespace, lambda one: _is_namespaced(cluster, scopes, one),
@@ -98,9 +98,15 @@ def kept(cluster: Cluster, release: Release) -> Scene:
     """Only what stays of an earlier colour: for who deletes it. Raises ReleaseError."""
     asked(lambda: cluster.discover(["v1"]), "the API")
     known = held(cluster, release.project, release.namespace)
-    asked(lambda: cluster.discover(one.api_version for one in [*known.objects, *known.kept]), "the API")
+    renew(cluster, known)
     live = asked(lambda: cluster.live(known.kept, release.project), "objects")
     return Scene(cluster, release, known, None, [], live=live, kept=[one for one in known.kept if live[one]])
+
+
+def renew(cluster: Cluster, known: inventory.Inventory) -> None:
+    """Call what an earlier release applied as the server calls it by now, or it could not be found any more."""
+    known.objects = asked(lambda: cluster.as_served(known.objects), "the API")
+    known.kept = asked(lambda: cluster.as_served(known.kept), "the API")
 
 
 def held(cluster: Cluster, project: str, namespace: str) -> inventory.Inventory:

@@ -24,8 +24,8 @@ def status(cluster: Cluster, project: str, namespace: str, veil: Veil) -> dict[s
     """The fields of a status but for who asked."""
     scene.asked(lambda: cluster.discover(["v1"]), "the API")
     held = scene.held(cluster, project, namespace)
+    scene.renew(cluster, held)
     refs = [*held.objects, *held.kept]
-    scene.asked(lambda: cluster.discover(one.api_version for one in refs), "the API")
     found = scene.asked(lambda: cluster.live(refs, project), "objects")
     parts = fingerprint.parts({one: found[one] for one in held.objects}, veil)
     return {

@@ -154,11 +154,7 @@ def _neighbours(found: List[Dict[str, Any]], entry: Entry, host: str, facts: Map
         )  # fmt: skip
     for address, fault in (facts.get("certificates") or {}).items():
         if fault:
-            _add(
-                found, "blocking" if entry.certificate_check == "required" else "warning",
-                "certificate_invalid", "certificate_without_vip", f"the certificate at {address}: {fault}",
-                f"Renew it with {entry.address} among its names.",
-            )  # fmt: skip
+            _certificate(found, entry, facts, address, fault)
     if entry.lb_kind == "NAT" and entry.balancer == "ipvs" and entry.is_backend(host):
         gateway = facts.get("default_gateway")
         if gateway != entry.address:
@@ -167,6 +163,29 @@ def _neighbours(found: List[Dict[str, Any]], entry: Entry, host: str, facts: Map
                 f"answers of this host leave by {gateway or 'no gateway'}, not by the active director",
                 "Let the real servers' route to the clients lead through the VIP, or use DR.",
             )  # fmt: skip
+
+
+def _certificate(
+    found: List[Dict[str, Any]], entry: Entry, facts: Mapping[str, Any], address: str, fault: str
+) -> None:
+    said = f"the certificate at {address}: {fault}"
+    if entry.certificate_check != "renewed":
+        _add(
+            found, "blocking" if entry.certificate_check == "required" else "warning",
+            "certificate_invalid", "certificate_without_vip", said,
+            f"Renew it with {entry.address} among its names; certificate_check renewed lets the apply do it.",
+        )  # fmt: skip
+    elif fault == host_facts.UNNAMED and facts["kubeadm_made"]:
+        _add(
+            found, "warning", "certificate_invalid", "certificate_renewed", f"{said}: it is made again",
+            "The API server starts anew with it, on one control plane after another.",
+        )  # fmt: skip
+    else:
+        _add(
+            found, "warning" if fault == host_facts.UNNAMED else "blocking", "certificate_invalid",
+            "certificate_not_renewable", f"{said}, and only what kubeadm made on a control plane is made again",
+            f"See that it names {entry.address}: whoever is verified at the VIP may be led there.",
+        )  # fmt: skip
 
 
 def _blocking(found: List[Dict[str, Any]], code: str, reason: str, message: str, hint: str) -> None:

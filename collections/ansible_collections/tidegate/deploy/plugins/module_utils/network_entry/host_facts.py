@@ -16,6 +16,8 @@ from . import host_command, host_units, remembered, segment
 from .parameters import Entry
 
 _PARTIAL_CHAIN = 0x80000
+_KUBEADM_MADE = ("/etc/kubernetes/admin.conf", "/etc/kubernetes/manifests/kube-apiserver.yaml")
+UNNAMED = "it does not name the VIP"
 _NAME_MISMATCHES = (62, 64)
 
 
@@ -35,6 +37,7 @@ def gather(entry: Entry, host: str) -> Dict[str, Any]:
         "virtual_services": virtual_services(),
         "default_gateway": default_gateway(),
         "certificates": _certificates(entry, host),
+        "kubeadm_made": is_kubeadm_made(),
     }
     if name in devices and entry.priority(host) is not None:
         others = [one.address for one in entry.nodes if one.host != host]
@@ -139,10 +142,16 @@ def default_gateway() -> Optional[str]:
 
 
 def _certificates(entry: Entry, host: str) -> Dict[str, str]:
-    own = next((one.address for one in entry.backends if one.host == host), None)
-    if entry.certificate_check == "skipped" or own is None:
+    own = next((one.address for one in entry.nodes if one.host == host), None)
+    is_asked = entry.is_backend(host) or (entry.certificate_check == "renewed" and is_kubeadm_made())
+    if entry.certificate_check == "skipped" or own is None or not is_asked:
         return {}
     return {own: certificate_fault(own, entry.health_check_port, entry.address)}
+
+
+def is_kubeadm_made() -> bool:
+    """Whether this is a control plane that kubeadm made: its API server's certificate can be made again."""
+    return all(os.path.exists(path) for path in _KUBEADM_MADE)
 
 
 def certificate_fault(address: str, port: int, wanted: str) -> str:
@@ -166,7 +175,7 @@ def certificate_fault(address: str, port: int, wanted: str) -> str:
             with context.wrap_socket(raw, server_hostname=wanted):
                 return ""
     except ssl.SSLCertVerificationError as error:
-        return "it does not name the VIP" if error.verify_code in _NAME_MISMATCHES else error.verify_message
+        return UNNAMED if error.verify_code in _NAME_MISMATCHES else error.verify_message
     except OSError as error:
         # A server may ask for a client certificate after it has shown its own.
         return "" if isinstance(error, ssl.SSLError) else str(error)

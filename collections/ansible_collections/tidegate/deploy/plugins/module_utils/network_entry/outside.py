@@ -10,6 +10,7 @@ import time
 from typing import Any, Dict, List, Mapping
 
 from ..release.errors import ReleaseError
+from . import host_facts
 from .recorded_step import Step
 
 _EVERY, _PATIENCE = 0.02, 0.15
@@ -38,7 +39,22 @@ def probe(payload: Mapping[str, Any], steps: List[Dict[str, Any]]) -> Dict[str, 
                 f"{address}:{port} does not answer from outside: {fault or lost[0]}",
                 "See that nothing filters between this machine and the directors, and that the back ends serve.",
             )
+        if payload.get("certificates"):
+            require_certificates(address, port, payload["backends"])
     return ask_backends(payload, steps)
+
+
+def require_certificates(vip: str, port: int, backends: List[str]) -> None:
+    """Let pass what every back end shows, and the VIP; raises ReleaseError certificate_invalid for one without its
+    name."""
+    for address in (vip, *backends):
+        fault = host_facts.certificate_fault(address, port, vip)
+        if fault:
+            raise ReleaseError(
+                "certificate_invalid",
+                f"the certificate at {address}:{port}: {fault}",
+                f"Renew it with {vip} among its names; certificate_check renewed lets the apply do it.",
+            )
 
 
 def ask_backends(payload: Mapping[str, Any], steps: List[Dict[str, Any]]) -> Dict[str, Any]:

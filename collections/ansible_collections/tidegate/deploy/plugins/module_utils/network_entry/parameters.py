@@ -16,7 +16,7 @@ LB_KINDS = ("DR", "NAT", "TUN")
 LB_ALGOS = ("rr", "wrr", "lc", "wlc")
 # `none`: the active director's own service answers at the VIP; for kernels without IPVS.
 BALANCERS = ("ipvs", "none")
-CERTIFICATE_CHECKS = ("required", "warned", "skipped")
+CERTIFICATE_CHECKS = ("required", "warned", "skipped", "renewed")
 AUTH_PASS_LENGTH = 8
 # Nothing that keepalived's parser reads as more than a letter: no space, quote, brace, comment, variable.
 _AUTH_PASS = re.compile(r"[A-Za-z0-9_.+:,%^/=-]*")

@@ -64,6 +64,8 @@ def _host(
     problems: List[Dict[str, Any]], entry: Entry, host: str, live: Optional[Mapping[str, Any]],
     active: Optional[str],
 ) -> None:  # fmt: skip
+    if entry.node(host) is None:
+        return
     if live is None:
         _problem(
             problems, "warning", "ssh_unreachable", "host_unreachable", host, f"{host} did not answer",

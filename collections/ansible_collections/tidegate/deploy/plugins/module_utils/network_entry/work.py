@@ -13,6 +13,7 @@ from ..host import step_record
 from ..release.errors import ReleaseError
 from . import (
     checks,
+    endpoint,
     generation,
     host_command,
     host_facts,
@@ -55,7 +56,7 @@ def preview(payload: Mapping[str, Any], steps: Steps) -> Dict[str, Any]:
             "interface": interface, "priority": entry.priority(host), "is_backend": entry.is_backend(host),
             "quiet_device": host_units.quiet_device(entry) if host_units.needs_address(entry, host) else None,
             "sysctls": host_units.sysctls(entry, host), "modules": host_units.kernel_modules(entry, host),
-            "installed": bool(current),
+            "installed": bool(current), "certificate": _certificate(entry, facts), "endpoint": endpoint.plan(entry),
         },
     }  # fmt: skip
 
@@ -66,6 +67,9 @@ def prepare(payload: Mapping[str, Any], steps: Steps) -> Dict[str, Any]:
     Answers `missing`, and does nothing, when artifacts are to be delivered first.
     """
     entry, host = parameters.parse(payload["document"]), payload["host"]
+    if entry.node(host) is None:
+        # A node that has no part in the entry: only the control plane's name is moved there.
+        return {"changed": endpoint.back(entry, payload, steps, unless=entry.address), "missing": []}
     is_director = entry.priority(host) is not None
     artifacts = payload["artifacts"] if is_director else {}
     arrived = payload.get("arrived") or {}
@@ -84,12 +88,16 @@ def prepare(payload: Mapping[str, Any], steps: Steps) -> Dict[str, Any]:
         with Step(steps, "configure") as step:
             step.changed = _stage(entry, host, artifacts, step)
             changed |= step.changed
+    # Another VIP than before: nobody is led to the old one any more when it goes.
+    changed |= endpoint.back(entry, payload, steps, unless=entry.address)
     return {"changed": changed, "missing": []}
 
 
 def activate(payload: Mapping[str, Any], steps: Steps) -> Dict[str, Any]:
     """Put the staged configuration in place of the old one, which is kept, and run by it."""
     entry, host = parameters.parse(payload["document"]), payload["host"]
+    if entry.node(host) is None:
+        return {"changed": False}
     if payload["check_mode"]:
         return {"changed": True}
     with remembered.held(payload["holder"], payload.get("fencing_token")), Step(steps, "activate") as step:
@@ -156,6 +164,18 @@ def roll_back(payload: Mapping[str, Any], steps: Steps) -> Dict[str, Any]:
         # After the lock, which lies in it.
         programs.remove_empty(os.path.dirname(remembered.folder()))
     return {"changed": True, "removed": not previous}
+
+
+def _certificate(entry: Entry, facts: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
+    """Whether the API server's certificate names the VIP, where that was asked for, and what an apply does about it."""
+    faults = list(facts["certificates"].values())
+    if not faults:
+        return None
+    renewable = entry.certificate_check == "renewed" and facts["kubeadm_made"]
+    return {
+        "names_vip": not faults[0], "fault": faults[0], "renewable": renewable,
+        "action": "renew" if faults[0] and renewable else "none",
+    }  # fmt: skip
 
 
 def _is_untouched(state: Mapping[str, Any], payload: Mapping[str, Any]) -> bool:
