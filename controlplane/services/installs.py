@@ -12,7 +12,7 @@ from controlplane.domain import install as rules
 from controlplane.domain.errors import Problem
 from controlplane.domain.install import TaskState
 from controlplane.domain.permission import Actor, Permission
-from controlplane.services import access, cluster_members, install_spec, post_tasks, tasks
+from controlplane.services import access, cluster_members, install_spec, network_entries, post_tasks, tasks
 from controlplane.services.core import Core
 from controlplane.services.tasks import Subject
 from controlplane.store import pages
@@ -70,7 +70,8 @@ def request_removal(
             waits for their pods; `inputs`, of which `drain_seconds` is meant; `runtime_version`.
 
     Raises:
-        Problem: as `request_preview`, and what `rules.check_removal` raises.
+        Problem: as `request_preview`, what `rules.check_removal` raises, and `conflict` for a host that has a part in
+            the network entry before the cluster.
     """
     environment, project = _installable(core, actor, environment_id)
     host_ids = list(asked.get("host_ids") or [])
@@ -78,6 +79,7 @@ def request_removal(
         rules.check_removal(
             environment.runtime_type, install_spec.nodes_of(session, environment.id), host_ids
         )
+        network_entries.require_no_part(session, environment.id, host_ids)
     request = {
         "runtime_version": asked.get("runtime_version"),
         "inputs": asked.get("inputs"),

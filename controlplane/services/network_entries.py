@@ -233,9 +233,29 @@ def _nodes_now(session: Session, cluster: Cluster, before: InstallTask, kind: st
         entry = session.get_one(NetworkEntry, cluster.id)
         return rules.with_part(before.nodes, entry.parameters)
     roles = _roles(session, Place.of(cluster))
-    known = {node["host_id"] for node in before.nodes}
+    # Who left the cluster since had no part in it, and has nothing of it any more.
+    nodes = [node for node in before.nodes if not roles or node["host_id"] in roles]
+    known = {node["host_id"] for node in nodes}
     joined = session.scalars(select(Host).where(Host.id.in_(set(roles) - known)).order_by(Host.name))
-    return [*before.nodes, *(_node(host, roles[host.id]) for host in joined)]
+    return [*nodes, *(_node(host, roles[host.id]) for host in joined)]
+
+
+def require_no_part(session: Session, environment_id: str, host_ids: Sequence[str]) -> None:
+    """Let pass hosts that have no part in the entry before the cluster of an environment: they may leave it.
+
+    Raises:
+        Problem: `conflict`, naming those that are directors or back ends.
+    """
+    cluster = session.scalar(select(Cluster).where(Cluster.environment_id == environment_id))
+    entry = session.get(NetworkEntry, cluster.id) if cluster else None
+    its = rules.with_part(entry.nodes, entry.parameters) if entry else []
+    names = sorted(node["name"] for node in its if node["host_id"] in host_ids)
+    if names:
+        raise Problem(
+            "conflict",
+            f"{', '.join(names)} has a part in the network entry before the cluster",
+            hint="Remove the entry first (rollback with remove), then apply it to the nodes that stay.",
+        )
 
 
 def _node(host: Host, role: str) -> dict[str, str]:

@@ -199,3 +199,27 @@ def test_in_production_somebody_else_decides(shop: Installation) -> None:
     assert (waiting["status"], waiting["approval_required"]) == ("pending_approval", True)
     ticket = approvals.approve(shop.core, shop.approver, waiting["approval_ticket"])
     assert ticket["summary"] == "take b out of the cluster of environment east-production"
+
+
+def test_a_director_of_the_network_entry_stays_until_the_entry_is_gone(shop: Installation, env: str) -> None:
+    now = shop.clock.now()
+    with shop.core.database.write() as session:
+        session.add(
+            tables.Cluster(
+                id="cls_east", project_id="prj", name="east", mode="platform_managed", environment_id=env,
+                endpoint="https://192.0.2.1:6443", status="ready", version=1, created_by="usr", created_at=now,
+                kubeconfig_cipher=b"", credential_kind="token",
+            )
+        )  # fmt: skip
+        session.flush()
+        session.add(
+            tables.NetworkEntry(
+                cluster_id="cls_east", project_id="prj", task_id="tsk", is_applied=True, status="ready",
+                parameters={"vip_address": "192.0.2.240/24", "directors": ["b"], "backend_nodes": [{"host": "z"}]},
+                nodes=[{"host_id": f"hst_{name}", "name": name, "role": "worker"} for name in ("b", "c", "z")],
+                created_at=now,
+            )
+        )  # fmt: skip
+    with pytest.raises(Problem, match="b has a part in the network entry"):
+        removal(shop, env, "b")
+    assert removal(shop, env, "c")["preview_ref"]
