@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 SCHEDULED: tuple[Callable[[Core], int], ...] = (
     launching.ask_where_previewed,
-    launching.forget_broken_off,
     schedules.launch_due,
     deliveries.note_changes,
     deliveries.begin_deliveries,

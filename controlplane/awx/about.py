@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from sqlalchemy.orm import Session
 
 from controlplane.domain.permission import Actor, Permission
-from controlplane.services.core import Core
+from controlplane.services.core import Beside, Core
 
 MASK = "$encrypted$"
 
@@ -61,12 +61,15 @@ class Previewed:
 class About(Protocol):
     """What stands behind a template and its jobs.
 
-    `column` is where a job keeps which it is; `permission` is what launching needs beside the runtime's own; `whole`
-    says why a launch cannot go to less than everything.
+    `column` is where a job keeps which it is; `permission` is what launching needs beside the runtime's own, `read`
+    what reading its jobs needs, and `see` what reading its templates needs; `whole` says why a launch cannot go to less
+    than everything.
     """
 
     column: str
     permission: Permission
+    read: Permission
+    see: tuple[Permission, ...]
     has_versions: bool
     whole: str
     survey: str
@@ -83,8 +86,8 @@ class About(Protocol):
     def check(self, core: Core, actor: Actor, template: Template, asked: Asked) -> None:
         """Let pass what `begin` would begin; nothing is made. Raises Problem as `begin`."""
 
-    def begin(self, core: Core, actor: Actor, template: Template, asked: Asked) -> str:
-        """Have it previewed and return its id. Raises Problem as the service that makes previews of it."""
+    def begin(self, core: Core, actor: Actor, template: Template, asked: Asked, beside: Beside) -> None:
+        """Have it previewed, with what is beside it. Raises Problem as the service that makes previews of it."""
 
     def previewed(self, session: Session, id_: str) -> Previewed:
         """Return how the preview stands."""

@@ -35,22 +35,26 @@ SESSION_COOKIE = "sessionid"
 CSRF_COOKIE = "csrftoken"
 SESSION_FOR = timedelta(minutes=30)
 _SAFE = ("GET", "HEAD", "OPTIONS")
+OR = " or "
 
 View = Callable[..., Response]
 
 
-def guarded(permission: Permission | None) -> Callable[[View], View]:
-    """Declare what a route needs, as `api.auth.requires` does for the API's own; None: who asks is enough."""
+def guarded(*permissions: Permission) -> Callable[[View], View]:
+    """Declare what a route needs, as `api.auth.requires` does for the API's own: one of these, since what it needs is
+    that of what is asked for, a release or an install. None at all: who asks is enough.
+    """
+    declared = OR.join(permissions)
 
     def decorate(view: View) -> View:
         @wraps(view)
         def guard(*args: Any, **kwargs: Any) -> Response:
             g.actor = access.through(_authenticate(), SOURCE)
-            if permission is not None and reach(g.actor, permission) == Reach():
-                _refuse(g.actor, permission)
+            if permissions and all(reach(g.actor, each) == Reach() for each in permissions):
+                _refuse(g.actor, declared)
             return view(*args, **kwargs)
 
-        guard.__dict__["declared_access"] = str(permission) if permission else api_auth.ANYBODY
+        guard.__dict__["declared_access"] = declared or api_auth.ANYBODY
         return guard
 
     return decorate
@@ -62,12 +66,12 @@ def _authenticate() -> Actor:
     return api_auth.authenticate()
 
 
-def _refuse(actor: Actor, permission: Permission) -> None:
+def _refuse(actor: Actor, declared: str) -> None:
     core = current_core()
     with core.database.write() as session:
         about = ("route", (request.endpoint or "")[:40])
-        access.record_denial(session, core, actor, permission, None, about)
-    raise Problem("permission_denied", f"this needs {permission}", extra={"permission": str(permission)})
+        access.record_denial(session, core, actor, declared, None, about)
+    raise Problem("permission_denied", f"this needs {declared}", extra={"permission": declared})
 
 
 def _of_session(cookie: str) -> Actor:

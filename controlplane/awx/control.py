@@ -27,6 +27,7 @@ RESOURCES = {
     "ping": "ping", "config": "config", "me": "me", "metrics": "metrics", "organizations": "organizations",
     "users": "users", "projects": "projects", "credentials": "credentials", "inventory": "inventories",
     "hosts": "hosts", "job_templates": "job_templates", "jobs": "jobs", "unified_jobs": "unified_jobs",
+    "workflow_jobs": "workflow_jobs",
     "unified_job_templates": "unified_job_templates",
     "schedules": "schedules", "bulk": "bulk", "notification_templates": "notification_templates",
     "notifications": "notifications",

@@ -84,7 +84,7 @@ def _note(core: Core, row: Any) -> None:
                 "notifier_id": link.notifier_id, "awx_job_id": job.id, "event": link.event, "status": "pending",
                 "payload": _payload(row, link.event), "error": "", "attempts": 0, "due_at": now, "created_at": now,
             }
-            for link in links
+            for link in sorted(links, key=lambda link: events.index(link.event))
         ]  # fmt: skip
         if made:
             session.execute(once(AwxNotification).on_conflict_do_nothing(), made)
@@ -137,7 +137,7 @@ def deliver_due(core: Core) -> int:
     due = (
         select(AwxNotification)
         .where(AwxNotification.status == "pending", AwxNotification.due_at <= core.clock.now())
-        .order_by(AwxNotification.due_at)
+        .order_by(AwxNotification.due_at, AwxNotification.id)
         .limit(BATCH)
     )
     with core.database.read() as session:

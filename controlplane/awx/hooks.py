@@ -13,6 +13,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from flask import Response, current_app, request
@@ -35,7 +36,7 @@ from controlplane.domain.permission import Actor
 from controlplane.domain.variables import NAME
 from controlplane.services import access, record
 from controlplane.services.core import Core
-from controlplane.store.tables import AwxDelivery, AwxWebhook, Project
+from controlplane.store.tables import AwxDelivery, AwxJob, AwxWebhook, Project
 
 FORGES: Mapping[str, str] = {"github": "push", "gitlab": "Push Hook"}
 VERSION = "scm_branch"
@@ -147,14 +148,9 @@ def _receive(pk: str, forge: str, event: str) -> Response:
     template = templates.load(core, actor, pk)
     asked = _mapped(hook, payload)
     digest = hashlib.sha256(f"{forge}\n{event}\n".encode() + payload).hexdigest()
-    _take_once(core, hook, digest)
-    try:
-        job_id = launching.launch(core, actor, template, asked, Origin("webhook"))
-    except BaseException:
-        with core.database.write() as session:
-            is_it = (AwxDelivery.template_uid == hook.template_uid) & (AwxDelivery.digest == digest)
-            session.execute(delete(AwxDelivery).where(is_it))
-        raise
+    delivery = AwxDelivery(template_uid=hook.template_uid, digest=digest, created_at=core.clock.now())
+    origin = Origin("webhook", also=partial(_take_once, delivery))
+    job_id = launching.launch(core, actor, template, asked, origin)
     return json_answer({"message": "Job queued.", "job": job_id, "url": f"{PREFIX}/jobs/{job_id}/"}, 202)
 
 
@@ -207,11 +203,11 @@ def _at(sent: Any, name: str, path: str) -> Any:
     return found
 
 
-def _take_once(core: Core, hook: AwxWebhook, digest: str) -> None:
-    row = AwxDelivery(template_uid=hook.template_uid, digest=digest, created_at=core.clock.now())
+def _take_once(delivery: AwxDelivery, session: Session, _job: AwxJob) -> None:
+    """Keep that a payload was taken, with the job that it launched: neither is ever there alone."""
+    session.add(delivery)
     try:
-        with core.database.write() as session:
-            session.add(row)
+        session.flush()
     except IntegrityError:
         raise Problem("conflict", "this payload was taken already") from None
 

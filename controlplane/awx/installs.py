@@ -17,7 +17,7 @@ from controlplane.domain.errors import Problem
 from controlplane.domain.install import TaskState
 from controlplane.domain.permission import Actor, Permission
 from controlplane.services import access, installs, tasks
-from controlplane.services.core import Core
+from controlplane.services.core import Beside, Core
 from controlplane.store.tables import AwxJob, InstallTask, Project
 
 # As the API has it.
@@ -55,6 +55,8 @@ class Installs:
 
     column = "task_id"
     permission = Permission.ENVIRONMENT_INSTALL
+    read = Permission.ENVIRONMENT_READ
+    see: tuple[Permission, ...] = (Permission.ENVIRONMENT_READ,)
     has_versions = False
     whole = "an install goes to all nodes of its environment"
     survey = "What an install of the environment may be told; what is left out is the bundle's to say."
@@ -85,10 +87,9 @@ class Installs:
         _request(asked)
         installs.check(core, actor, template.environment_id)
 
-    def begin(self, core: Core, actor: Actor, template: Template, asked: Asked) -> str:
+    def begin(self, core: Core, actor: Actor, template: Template, asked: Asked, beside: Beside) -> None:
         """See `installs.request_preview`."""
-        made = installs.request_preview(core, actor, template.environment_id, _request(asked))
-        return str(made["task_id"])
+        installs.request_preview(core, actor, template.environment_id, _request(asked), beside)
 
     def previewed(self, session: Session, id_: str) -> Previewed:
         """Return how a task's preview stands."""

@@ -158,5 +158,5 @@ def relaunch(pk: str) -> Response:
         actor, request.headers.get("X-Request-ID"), request.path, request.get_data(cache=True)
     )
     job_id = jobs.relaunch(current_core(), actor, pk, key)
-    shown = jobs.shown(current_core(), actor, job_id)
+    shown = jobs.shown(current_core(), job_id)
     return json_answer(shown, 201, {"Location": shown["url"]})

@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, and_, case, func, or_, select, update
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import aliased, defer
 
 from controlplane.awx import ids, installs, kinds, launching, releases, resource, resources, templates
 from controlplane.awx.launching import Origin
 from controlplane.awx.resource import Column, Resource
 from controlplane.awx.resources import PREFIX, InventoryId, ProjectId, number_of, summary
 from controlplane.domain.errors import Problem
-from controlplane.domain.permission import Actor, Permission
+from controlplane.domain.permission import Actor
 from controlplane.services import views
 from controlplane.services.core import Core
 from controlplane.store.tables import AwxId, AwxJob, InstallTask, Job, Project, Release
@@ -23,6 +23,10 @@ from controlplane.store.tables import AwxId, AwxJob, InstallTask, Job, Project, 
 STATUSES = ("pending", "waiting", "running", "successful", "failed", "error", "canceled")
 ENDED = ("successful", "failed", "error", "canceled")
 UserId = aliased(AwxId)
+# What nothing here shows, and is as large as what is released.
+_UNREAD = (
+    defer(Release.preview), defer(Release.payload_cipher), defer(Release.inputs_cipher),
+)  # fmt: skip
 STATUS = case((AwxJob.task_id.is_not(None), installs.STATUS), else_=releases.STATUS)
 STARTED = func.coalesce(Release.started_at, InstallTask.started_at)
 # A release that is rolled back later was finished before; one that was never applied ended when it was refused.
@@ -51,17 +55,22 @@ def joined(query: Select[Any]) -> Select[Any]:
 
 def visible(query: Select[Any], actor: Actor) -> Select[Any]:
     """Narrow jobs to those that the actor may see."""
-    released = and_(
-        Release.id.is_not(None), *resources.within(actor, Release.project_id, Permission.RELEASE_READ)
+    each = ((kinds.RELEASES, Release), (kinds.INSTALLS, InstallTask))
+    return query.where(
+        or_(
+            *(
+                and_(table.id.is_not(None), resources.within(actor, table.project_id, about.read))
+                for about, table in each
+            )
+        )
     )
-    installed = and_(
-        InstallTask.id.is_not(None),
-        *resources.within(actor, InstallTask.project_id, Permission.ENVIRONMENT_READ),
-    )
-    return query.where(or_(released, installed))
 
 
 def _select(actor: Actor) -> Select[Any]:
+    return visible(_rows(), actor)
+
+
+def _rows() -> Select[Any]:
     rows = resources.rows(
         AwxJob, Release, InstallTask, Project.name.label("project_name"), STATUS.label("status"),
         FINISHED.label("finished"), _holder.label("holder"), InventoryId.id.label("inventory"),
@@ -69,14 +78,14 @@ def _select(actor: Actor) -> Select[Any]:
     ).select_from(AwxJob)  # fmt: skip
     environment_id = func.coalesce(Release.environment_id, InstallTask.environment_id)
     created_by = func.coalesce(Release.created_by, InstallTask.created_by)
-    rows = (
+    return (
         joined(rows)
         .join(Project, Project.id == _project_id)
         .outerjoin(InventoryId, number_of(InventoryId, "inventory", environment_id))
         .outerjoin(ProjectId, number_of(ProjectId, "project", _project_id))
         .outerjoin(UserId, number_of(UserId, "user", created_by))
+        .options(*_UNREAD)
     )
-    return visible(rows, actor)
 
 
 def launched(row: Any) -> Release | InstallTask:
@@ -97,6 +106,7 @@ def _show(row: Any) -> dict[str, Any]:
             "relaunch": f"{here}/relaunch/",
             "job_template": f"{PREFIX}/job_templates/{job.template_id}/",
             "unified_job_template": f"{PREFIX}/job_templates/{job.template_id}/",
+            **({"source_workflow_job": f"{PREFIX}/workflow_jobs/{job.bulk_id}/"} if job.bulk_id else {}),
         },
         summary={
             "job_template": summary(job.template_id, job.template_name),
@@ -178,7 +188,7 @@ def _explanation(row: Any) -> str:
 
 JOBS = Resource(
     path="jobs", type="job", about="Jobs: releases and installs that were launched from a job template.",
-    permission=Permission.RELEASE_READ, pk=AwxJob.id,
+    permissions=kinds.READ, pk=AwxJob.id,
     columns=resources.columns(
         AwxJob.id, AwxJob.template_name, AwxJob.created_at,
         status=Column(STATUS, "choice", "How it stands.", STATUSES),
@@ -188,6 +198,7 @@ JOBS = Resource(
                            ("manual", "relaunch", "scheduled", "webhook")),
         job_template=Column(AwxJob.template_id, "id", "The template of it."),
         unified_job_template=Column(AwxJob.template_id, "id", "The template of it."),
+        unified_job_node__workflow_job=Column(AwxJob.bulk_id, "id", "The launch of several that it is one of."),
         schedule=Column(AwxJob.schedule_id, "id", "The schedule that launched it."),
         scm_branch=Column(Release.service_version, "string", "The version that it releases."),
         job_template__name=Column(AwxJob.template_name),
@@ -222,15 +233,20 @@ def row(core: Core, actor: Actor, pk: str) -> Any:
         return resource.row(session, actor, JOBS, pk)
 
 
-def shown(core: Core, actor: Actor, number: int) -> dict[str, Any]:
-    """Return a job that was just launched, with the numbers of what it names."""
-    document = resource.one(core, actor, JOBS, str(number))
+def shown(core: Core, number: int) -> dict[str, Any]:
+    """Return a job to who just launched it, with the numbers of what it names."""
+    document = _document(core, number)
     named = (document["launched_by"]["id"], document["inventory"], document["project"])
     if None not in named:
         return document
     # The first launch of a user, or by a client that never listed anything.
     ids.number(core, ids.KINDS)
-    return resource.one(core, actor, JOBS, str(number))
+    return _document(core, number)
+
+
+def _document(core: Core, number: int) -> dict[str, Any]:
+    with core.database.read() as session:
+        return _show(session.execute(_rows().where(AwxJob.id == number)).one())
 
 
 def can_cancel(found: Any) -> bool:

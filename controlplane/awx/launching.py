@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from controlplane.awx import extra_vars, kinds
 from controlplane.awx.about import Asked, Previewed, Template
@@ -34,17 +34,19 @@ SOURCE = "awx"
 BATCH = 100
 # A scheduler that asked and did not come back: another asks again.
 ASKING_SECONDS = 60.0
-BROKEN_OFF = timedelta(minutes=10)
-WAIT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class Origin:
-    """How a launch came about. `request_key` is that of a request which, sent again, is the same job."""
+    """How a launch came about. `request_key` is that of a request which, sent again, is the same job.
+
+    `also` is called with the job in the transaction that makes it, before it is written; what it raises undoes both.
+    """
 
     launch_type: str = "manual"
     schedule_id: int | None = None
     request_key: str | None = None
+    also: Callable[[Session, AwxJob], None] | None = None
 
 
 def read(template: Template, sent: Mapping[str, Any]) -> Asked:
@@ -93,28 +95,33 @@ def request_key(actor: Actor, request_id: str | None, path: str, body: bytes, pa
 def launch(core: Core, actor: Actor, template: Template, asked: Asked, origin: Origin) -> int:
     """Have it previewed, and applied once that is done. Returns the number of the job.
 
+    The job and what it launches are one transaction: there is never the one without the other, and it is on disk once.
+
     Raises:
-        Problem: as `About.begin`, and `conflict` where the same request is being worked on still.
+        Problem: as `About.begin`.
     """
     about = kinds.of_template(template)
+    first = _of_request(core, origin.request_key)
+    if first is not None:
+        return first
     row = _row(core, actor, template, origin)
-    if origin.request_key is not None and not _reserve(core, row):
-        return _first(core, origin.request_key)
-    try:
-        launched = about.begin(core, actor, template, asked)
-    except BaseException:
-        if origin.request_key is not None:
-            with core.database.write() as session:
-                session.execute(delete(AwxJob).where(AwxJob.id == row.id))
-        raise
-    with core.database.write() as session:
-        if origin.request_key is None:
-            setattr(row, about.column, launched)
-            session.add(row)
-        else:
-            session.execute(update(AwxJob).where(AwxJob.id == row.id).values(**{about.column: launched}))
+
+    def beside(session: Session, launched: str) -> None:
+        setattr(row, about.column, launched)
+        if origin.also is not None:
+            origin.also(session, row)
+        session.add(row)
         session.flush()
-        return row.id
+
+    try:
+        about.begin(core, actor, template, asked, beside)
+    except IntegrityError:
+        # The unique key picks the first of two at once; the other one's launch was undone with it.
+        first = _of_request(core, origin.request_key)
+        if first is None:
+            raise
+        return first
+    return row.id
 
 
 def _row(core: Core, actor: Actor, template: Template, origin: Origin) -> AwxJob:
@@ -125,26 +132,13 @@ def _row(core: Core, actor: Actor, template: Template, origin: Origin) -> AwxJob
     )  # fmt: skip
 
 
-def _reserve(core: Core, row: AwxJob) -> bool:
-    """Take the request's key; False where it is taken. The unique constraint picks the first of two at once."""
-    try:
-        with core.database.write() as session:
-            session.add(row)
-    except IntegrityError:
-        return False
-    return True
-
-
-def _first(core: Core, key: str) -> int:
-    until = time.monotonic() + WAIT_SECONDS
-    while True:
-        with core.database.read() as session:
-            row = session.scalar(select(AwxJob).where(AwxJob.request_key == key))
-        if row is not None and (row.release_id or row.task_id):
-            return row.id
-        if row is None or time.monotonic() > until:
-            raise Problem("conflict", "the first request with this id is not answered; try again")
-        time.sleep(0.1)
+def _of_request(core: Core, key: str | None) -> int | None:
+    """Return the job of a request that was sent before."""
+    if key is None:
+        return None
+    with core.database.read() as session:
+        found: int | None = session.scalar(select(AwxJob.id).where(AwxJob.request_key == key))
+    return found
 
 
 # --- what the scheduler does ---------------------------------------------------------------------------------
@@ -227,15 +221,3 @@ def _settle(core: Core, job_id: int, asking: str, explanation: str, now: datetim
             .where(AwxJob.id == job_id, AwxJob.asking == "asking")
             .values(asking=asking, explanation=explanation, ended_at=ended)
         )
-
-
-def forget_broken_off(core: Core) -> int:
-    """Remove jobs of requests that broke off before there was anything to preview; return how many."""
-    before = core.clock.now() - BROKEN_OFF
-    is_broken = AwxJob.release_id.is_(None) & AwxJob.task_id.is_(None) & (AwxJob.created_at < before)
-    with core.database.read() as session:
-        if session.scalar(select(AwxJob.id).where(is_broken).limit(1)) is None:
-            return 0
-    with core.database.write() as session:
-        gone = session.execute(delete(AwxJob).where(is_broken))
-        return int(gone.rowcount)  # type: ignore[attr-defined]

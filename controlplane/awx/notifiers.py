@@ -10,12 +10,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Response
-from sqlalchemy import Select, delete, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from controlplane.api.auth import current_actor, current_core
-from controlplane.awx import ids, query, resource, resources, templates
+from controlplane.awx import ids, kinds, query, resource, resources, templates
 from controlplane.awx.answer import body, json_answer
 from controlplane.awx.resource import Column, Resource, field
 from controlplane.awx.resources import PREFIX, ProjectId, number_of, summary
@@ -23,7 +23,7 @@ from controlplane.domain.errors import Problem
 from controlplane.domain.permission import Actor, Permission
 from controlplane.services import access, record, views
 from controlplane.services.core import Core
-from controlplane.store.tables import AwxNotification, AwxNotifier, AwxNotifierLink, Project
+from controlplane.store.tables import AwxJob, AwxNotification, AwxNotifier, AwxNotifierLink, Project
 
 KINDS = ("webhook", "slack", "email")
 EVENTS = ("started", "success", "error")
@@ -50,7 +50,12 @@ def _select(actor: Actor) -> Select[Any]:
         .join(Project, Project.id == AwxNotifier.project_id)
         .outerjoin(ProjectId, number_of(ProjectId, "project", AwxNotifier.project_id))
     )
-    return access.visible(rows, actor, Permission.RELEASE_READ, AwxNotifier.project_id)
+    return rows.where(_either(actor))
+
+
+def _either(actor: Actor) -> ColumnElement[bool]:
+    """Return the condition that narrows to projects whose jobs of some kind the actor may read."""
+    return or_(*(resources.within(actor, AwxNotifier.project_id, each) for each in kinds.READ))
 
 
 def _show(row: Any) -> dict[str, Any]:
@@ -68,7 +73,7 @@ def _show(row: Any) -> dict[str, Any]:
 NOTIFIERS = Resource(
     path="notification_templates", type="notification_template",
     about="Notification templates: where a project's notifications go.",
-    permission=Permission.RELEASE_READ, pk=AwxNotifier.id,
+    permissions=kinds.READ, pk=AwxNotifier.id,
     columns=resources.columns(
         AwxNotifier.id, AwxNotifier.name, AwxNotifier.created_at,
         description=Column(AwxNotifier.description),
@@ -82,10 +87,20 @@ NOTIFIERS = Resource(
 
 
 def _notifications(actor: Actor) -> Select[Any]:
-    rows = resources.rows(AwxNotification, AwxNotifier).join(
-        AwxNotifier, AwxNotifier.id == AwxNotification.notifier_id
+    rows = (
+        resources.rows(AwxNotification, AwxNotifier)
+        .join(AwxNotifier, AwxNotifier.id == AwxNotification.notifier_id)
+        .outerjoin(AwxJob, AwxJob.id == AwxNotification.awx_job_id)
     )
-    return access.visible(rows, actor, Permission.RELEASE_READ, AwxNotifier.project_id)
+    # What is told of a job is told to who may read that job; a test is of none.
+    released, installed = (resources.within(actor, AwxNotifier.project_id, each) for each in kinds.READ)
+    return rows.where(
+        or_(
+            and_(AwxNotification.awx_job_id.is_(None), _either(actor)),
+            and_(AwxJob.release_id.is_not(None), released),
+            and_(AwxJob.task_id.is_not(None), installed),
+        )
+    )
 
 
 def _show_notification(row: Any) -> dict[str, Any]:
@@ -104,7 +119,7 @@ def _show_notification(row: Any) -> dict[str, Any]:
 
 NOTIFICATIONS = Resource(
     path="notifications", type="notification", about="Notifications: the log of what was delivered, and what was not.",
-    permission=Permission.RELEASE_READ, pk=AwxNotification.id,
+    permissions=kinds.READ, pk=AwxNotification.id,
     columns={
         "id": Column(AwxNotification.id, "integer", "Its number."),
         "created": Column(AwxNotification.created_at, "datetime", "When it came about."),

@@ -9,10 +9,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import request
-from sqlalchemy import ColumnElement, Select, String, cast, func, not_, or_, select
+from sqlalchemy import ColumnElement, Select, String, cast, func, not_, or_
 
 from controlplane.api.parser import check_value
-from controlplane.awx.resource import Column, Resource
+from controlplane.awx.resource import Column, Resource, rows
 from controlplane.domain.errors import Problem
 from controlplane.domain.permission import Actor
 from controlplane.services.core import Core
@@ -33,13 +33,17 @@ def page(core: Core, actor: Actor, resource: Resource, narrowed: Select[Any] | N
     query = resource.select(actor) if narrowed is None else narrowed
     query = query.where(*_conditions(resource))
     number, size = page_asked(PAGE_SIZE, MOST)
+    keys = (
+        query.with_only_columns(resource.pk, func.count().over())
+        .order_by(*_order(resource))
+        .offset((number - 1) * size)
+        .limit(size)
+    )
     with core.database.read() as session:
-        # Only what tells the rows apart is counted: the columns of the page cost nothing here.
-        counted = query.with_only_columns(resource.pk).order_by(None).subquery()
-        count = session.scalar(select(func.count()).select_from(counted)) or 0
-        ordered = query.order_by(*_order(resource)).offset((number - 1) * size).limit(size)
-        rows = session.execute(ordered).all()
-        results = [resource.show(row) for row in rows]
+        # Which rows the page has, and how many there are, is one look at numbers; the rest is read of the page's only.
+        found = session.execute(keys).all()
+        count = found[0][1] if found else 0
+        results = [resource.show(row) for row in rows(session, query, resource, [each[0] for each in found])]
     return numbered(count, number, size, results)
 
 

@@ -15,7 +15,7 @@ from controlplane.domain import preview as previews_rules
 from controlplane.domain.permission import Actor, Permission, runtime_permission
 from controlplane.domain.release import State
 from controlplane.services import access, previews, releases
-from controlplane.services.core import Core
+from controlplane.services.core import Beside, Core
 from controlplane.store.tables import AwxJob, Project, Release, ServiceVersion, Target, VariableValue
 
 # AWX's words for a survey's questions.
@@ -46,6 +46,8 @@ class Releases:
 
     column = "release_id"
     permission = Permission.RELEASE_APPLY
+    read = Permission.RELEASE_READ
+    see: tuple[Permission, ...] = (Permission.RELEASE_READ, Permission.TARGET_READ)
     has_versions = True
     whole = "a release goes to all hosts of its target; make a target of fewer hosts"
     survey = "The variables of the newest version of the service."
@@ -80,9 +82,9 @@ class Releases:
         """See `previews.check`."""
         previews.check(core, actor, _request(template, asked))
 
-    def begin(self, core: Core, actor: Actor, template: Template, asked: Asked) -> str:
+    def begin(self, core: Core, actor: Actor, template: Template, asked: Asked, beside: Beside) -> None:
         """See `previews.request`."""
-        return str(previews.request(core, actor, _request(template, asked))["release_id"])
+        previews.request(core, actor, _request(template, asked), beside)
 
     def previewed(self, session: Session, id_: str) -> Previewed:
         """Return how a release's preview stands."""
@@ -117,7 +119,9 @@ class Releases:
     def again(self, core: Core, row: Any) -> Asked:
         """Return the same version with the same values and strategy."""
         release = row.Release
-        inputs = json.loads(core.vault.decrypt(release.inputs_cipher)) if release.inputs_cipher else {}
+        with core.database.read() as session:
+            cipher = session.scalar(select(Release.inputs_cipher).where(Release.id == release.id))
+        inputs = json.loads(core.vault.decrypt(cipher)) if cipher else {}
         variables = inputs.get("requested", {}).get("variables") or {}
         return Asked(variables, release.service_version, release.strategy, release.strategy_params)
 

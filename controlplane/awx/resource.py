@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
 
-from sqlalchemy import Select
+from sqlalchemy import ColumnElement, Select, true
 from sqlalchemy.orm import Session
 
 from controlplane.domain.errors import Problem
@@ -34,18 +34,20 @@ class Column:
 class Resource:
     """What is behind one of the lists of `/api/v2/`.
 
-    `select` gives rows that `show` makes documents of, of what the actor may see. `fields` are those that are shown
-    and cannot be filtered by: name -> (type, help).
+    `select` gives rows that `show` makes documents of, of what the actor may see. Who asks needs one of `permissions`.
+    `fields` are those that are shown and cannot be filtered by: name -> (type, help). `find` returns conditions that
+    find what has these numbers, each some of it, where looking for the numbers themselves would look at everything.
     """
 
     path: str
     type: str
     about: str
-    permission: Permission | None
+    permissions: tuple[Permission, ...]
     pk: Any
     columns: Mapping[str, Column]
     select: Callable[[Actor], Select[Any]]
     show: Show
+    find: Callable[[Session, Sequence[int]], Sequence[ColumnElement[bool]]] | None = None
     kinds: tuple[str, ...] = ()
     default_order: str = "id"
     search: tuple[str, ...] = ("name",)
@@ -62,10 +64,20 @@ def one(core: Core, actor: Actor, resource: Resource, pk: str) -> dict[str, Any]
 
 def row(session: Session, actor: Actor, resource: Resource, pk: str) -> Any:
     """Return the row of one, for what goes on to work with it. Raises Problem `not_found`."""
-    found = session.execute(resource.select(actor).where(resource.pk == as_id(pk))).one_or_none()
-    if found is None:
+    found = rows(session, resource.select(actor), resource, [as_id(pk)])
+    if not found:
         raise Problem("not_found", f"there is no {resource.type} {pk}")
-    return found
+    return found[0]
+
+
+def rows(session: Session, query: Select[Any], resource: Resource, numbers: Sequence[int]) -> list[Any]:
+    """Return the rows of a query that have these numbers, in the order of the numbers."""
+    if not numbers:
+        return []
+    ways = resource.find(session, numbers) if resource.find else [true()]
+    keyed = query.where(resource.pk.in_(numbers)).add_columns(resource.pk.label("number"))
+    found = {row.number: row for way in ways for row in session.execute(keyed.where(way))}
+    return [found[number] for number in numbers if number in found]
 
 
 def as_id(text: str) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import ColumnElement, Select, and_, or_, select, true
 from sqlalchemy.orm import aliased
 
 from controlplane.awx.resource import Column, Resource
@@ -81,13 +81,14 @@ def number_of(table: Any, kind: str, uid: Any) -> Any:
     return (table.kind == kind) & (table.uid == uid)
 
 
-def within(actor: Actor, project_id: Any, *permissions: Permission) -> list[Any]:
-    """Return the conditions that narrow rows of one kind among others to projects where the actor may all of this."""
-    return [
+def within(actor: Actor, project_id: Any, *permissions: Permission) -> ColumnElement[bool]:
+    """Return the condition that narrows rows of one kind among others to projects where the actor may all of this."""
+    narrower = [
         project_id.in_(access.visible(select(Project.id), actor, each, Project.id))
         for each in permissions
         if not reach(actor, each).everything
     ]
+    return and_(true(), *narrower)
 
 
 # --- organizations: teams ------------------------------------------------------------------------------------
@@ -108,7 +109,7 @@ def _organization(row: Any) -> dict[str, Any]:
 
 ORGANIZATIONS = Resource(
     path="organizations", type="organization", about="Organizations: the teams of Tidegate.",
-    permission=Permission.RELEASE_READ, pk=AwxId.id, columns=columns(AwxId.id, Team.name, Team.created_at),
+    permissions=(Permission.RELEASE_READ,), pk=AwxId.id, columns=columns(AwxId.id, Team.name, Team.created_at),
     select=_organizations, show=_organization, kinds=("organization",), fields=COMMON,
 )  # fmt: skip
 
@@ -137,7 +138,7 @@ def _project(row: Any) -> dict[str, Any]:
 
 PROJECTS = Resource(
     path="projects", type="project", about="Projects: what services, targets and people's roles belong to.",
-    permission=Permission.RELEASE_READ, pk=AwxId.id,
+    permissions=(Permission.RELEASE_READ,), pk=AwxId.id,
     columns=columns(
         AwxId.id, Project.name, Project.created_at, description=Column(Project.description),
         organization=Column(OrganizationId.id, "id", "The team that it belongs to."),
@@ -176,7 +177,7 @@ def _inventory(row: Any) -> dict[str, Any]:
 _INVENTORY_NAME = Project.name + " / " + Environment.name
 INVENTORIES = Resource(
     path="inventories", type="inventory", about="Inventories: the environments of projects.",
-    permission=Permission.ENVIRONMENT_READ, pk=AwxId.id,
+    permissions=(Permission.ENVIRONMENT_READ,), pk=AwxId.id,
     columns=columns(
         AwxId.id, _INVENTORY_NAME, Environment.created_at,
         organization=Column(OrganizationId.id, "id", "The team that its project belongs to."),
@@ -223,7 +224,7 @@ def _host(row: Any) -> dict[str, Any]:
 
 HOSTS = Resource(
     path="hosts", type="host", about="Hosts: the machines that are released to over SSH.",
-    permission=Permission.ENVIRONMENT_READ, pk=AwxId.id,
+    permissions=(Permission.ENVIRONMENT_READ,), pk=AwxId.id,
     columns=columns(
         AwxId.id, Host.name, Host.created_at, inventory=Column(InventoryId.id, "id", "The environment of it."),
     ),
@@ -247,7 +248,7 @@ def _credential(row: Any) -> dict[str, Any]:
 
 CREDENTIALS = Resource(
     path="credentials", type="credential", about="Credentials: registries of projects, by name; never what they hold.",
-    permission=Permission.TARGET_READ, pk=AwxId.id,
+    permissions=(Permission.TARGET_READ,), pk=AwxId.id,
     columns=columns(AwxId.id, Registry.server, Registry.created_at),
     select=_credentials, show=_credential, kinds=("credential",), fields=COMMON,
 )  # fmt: skip
@@ -277,7 +278,7 @@ def user(row: Any, is_superuser: bool = False) -> dict[str, Any]:
 
 
 USERS = Resource(
-    path="users", type="user", about="Users: people and machine accounts.", permission=None, pk=AwxId.id,
+    path="users", type="user", about="Users: people and machine accounts.", permissions=(), pk=AwxId.id,
     columns={
         "id": Column(AwxId.id, "integer", "Its number."),
         "username": Column(User.name, "string", "The name."),

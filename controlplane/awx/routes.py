@@ -14,10 +14,12 @@ from controlplane.api.auth import public as open_to_all
 from controlplane.api.idempotency import idempotent
 from controlplane.awx import (
     auth,
+    bulk_views,
     control,
     hooks,
     ids,
     job_views,
+    kinds,
     notifiers,
     options,
     schedule_views,
@@ -27,6 +29,7 @@ from controlplane.awx import (
 from controlplane.awx import query as queries
 from controlplane.awx.answer import json_answer, refusal, translated
 from controlplane.awx.auth import guarded
+from controlplane.awx.bulk import WORKFLOW_JOBS
 from controlplane.awx.jobs import JOBS, UNIFIED_JOBS
 from controlplane.awx.resource import Resource, one, row
 from controlplane.awx.resources import HOSTS, INVENTORIES, PREFIX, READ_ONLY, hosts_of_inventory
@@ -47,6 +50,7 @@ LISTS = (
     UNIFIED_JOB_TEMPLATES,
     JOBS,
     UNIFIED_JOBS,
+    WORKFLOW_JOBS,
     schedules.SCHEDULES,
     notifiers.NOTIFIERS,
     notifiers.NOTIFICATIONS,
@@ -64,6 +68,7 @@ def blueprint() -> Blueprint:
         _resource(door, resource)
     _jobs(door)
     _templates(door)
+    _bulk(door)
     _schedules(door)
     _notifiers(door)
     return made
@@ -80,18 +85,20 @@ class _Door:
         )
         self._made.add_url_rule(rule, endpoint, view, methods=[method])
 
-    def read(self, rule: str, permission: Permission | None, view: View) -> None:
-        """Route GET."""
-        self.add(rule, "GET", guarded(permission)(view))
+    def read(self, rule: str, permissions: tuple[Permission, ...], view: View) -> None:
+        """Route GET, for who has one of the permissions; for everybody who says who they are where there is none."""
+        self.add(rule, "GET", guarded(*permissions)(view))
 
-    def change(self, rule: str, permission: Permission, view: View, method: str = "POST") -> None:
+    def change(
+        self, rule: str, permissions: tuple[Permission, ...], view: View, method: str = "POST"
+    ) -> None:
         """Route what changes something; a POST takes an `Idempotency-Key`."""
         once = idempotent(translated(view)) if method == "POST" else view
-        self.add(rule, method, guarded(permission)(once))
+        self.add(rule, method, guarded(*permissions)(once))
 
     def describe(self, rule: str, view: View) -> None:
         """Route OPTIONS, for everybody who says who they are."""
-        self.add(rule, "OPTIONS", guarded(None)(view))
+        self.add(rule, "OPTIONS", guarded()(view))
 
 
 def _control(door: _Door) -> None:
@@ -102,9 +109,9 @@ def _control(door: _Door) -> None:
     door.add("/api/login/", "POST", auth.log_in)
     door.add("/api/logout/", "GET", auth.log_out)
     door.add("/api/logout/", "POST", auth.log_out)
-    door.read(f"{PREFIX}/me/", None, control.me)
-    door.read(f"{PREFIX}/config/", None, control.config)
-    door.read(f"{PREFIX}/metrics/", None, control.metrics)
+    door.read(f"{PREFIX}/me/", (), control.me)
+    door.read(f"{PREFIX}/config/", (), control.config)
+    door.read(f"{PREFIX}/metrics/", (), control.metrics)
     for name in ("ping", "me", "config", "metrics"):
         door.describe(f"{PREFIX}/{name}/", control.describe)
     for name in control.ABSENT:
@@ -121,22 +128,22 @@ def _resource(door: _Door, resource: Resource) -> None:
     def detail(pk: str) -> Response:
         return json_answer(one(current_core(), current_actor(), resource, pk))
 
-    door.read(path, resource.permission, listed)
+    door.read(path, resource.permissions, listed)
     door.describe(path, lambda: options.described(resource))
     door.describe(f"{path}<string:pk>/", lambda pk: options.detail(resource))
     # Each of these has its address as what it is.
     if resource not in (UNIFIED_JOBS, UNIFIED_JOB_TEMPLATES):
-        door.read(f"{path}<string:pk>/", resource.permission, detail)
+        door.read(f"{path}<string:pk>/", resource.permissions, detail)
 
 
 def _jobs(door: _Door) -> None:
     one = f"{PREFIX}/jobs/<string:pk>/"
-    door.read(f"{one}job_events/", Permission.RELEASE_READ, job_views.events)
-    door.read(f"{one}stdout/", Permission.RELEASE_READ, job_views.stdout)
-    door.read(f"{one}cancel/", Permission.RELEASE_READ, job_views.can_cancel)
-    door.change(f"{one}cancel/", Permission.RELEASE_APPLY, job_views.cancel)
-    door.read(f"{one}relaunch/", Permission.RELEASE_READ, job_views.can_relaunch)
-    door.change(f"{one}relaunch/", Permission.RELEASE_APPLY, job_views.relaunch)
+    door.read(f"{one}job_events/", kinds.READ, job_views.events)
+    door.read(f"{one}stdout/", kinds.READ, job_views.stdout)
+    door.read(f"{one}cancel/", kinds.READ, job_views.can_cancel)
+    door.change(f"{one}cancel/", kinds.LAUNCH, job_views.cancel)
+    door.read(f"{one}relaunch/", kinds.READ, job_views.can_relaunch)
+    door.change(f"{one}relaunch/", kinds.LAUNCH, job_views.relaunch)
     _described(door, f"{one}job_events/", "Job events: what a job printed.", {}, ("GET",))
     _described(door, f"{one}cancel/", "Cancel a job.", {}, ("GET", "POST"))
     _described(door, f"{one}relaunch/", "Launch the same again.", {}, ("GET", "POST"))
@@ -144,23 +151,30 @@ def _jobs(door: _Door) -> None:
 
 def _templates(door: _Door) -> None:
     one = f"{PREFIX}/job_templates/<string:pk>/"
-    door.read(f"{one}launch/", Permission.RELEASE_READ, template_views.launch_document)
-    door.change(f"{one}launch/", Permission.RELEASE_APPLY, template_views.launch)
-    door.read(f"{one}survey_spec/", Permission.RELEASE_READ, template_views.survey)
-    door.read(f"{one}jobs/", Permission.RELEASE_READ, template_views.jobs_of)
-    door.read(f"{one}webhook_key/", Permission.RELEASE_READ, hooks.show)
-    door.change(f"{one}webhook_key/", Permission.RELEASE_APPLY, hooks.set_up)
-    door.change(f"{one}webhook_key/", Permission.RELEASE_APPLY, hooks.remove, "DELETE")
+    door.read(f"{one}launch/", kinds.SEE, template_views.launch_document)
+    door.change(f"{one}launch/", kinds.LAUNCH, template_views.launch)
+    door.read(f"{one}survey_spec/", kinds.SEE, template_views.survey)
+    door.read(f"{one}jobs/", kinds.READ, template_views.jobs_of)
+    door.read(f"{one}webhook_key/", kinds.SEE, hooks.show)
+    door.change(f"{one}webhook_key/", kinds.LAUNCH, hooks.set_up)
+    door.change(f"{one}webhook_key/", kinds.LAUNCH, hooks.remove, "DELETE")
     door.add(f"{one}github/", "POST", open_to_all(hooks.github))
     door.add(f"{one}gitlab/", "POST", open_to_all(hooks.gitlab))
     _described(door, f"{one}launch/", "Launch a release.", LAUNCH_FIELDS, ("GET", "POST"))
     _described(door, f"{one}webhook_key/", "A forge's webhook.", hooks.FIELDS, ("GET", "POST", "DELETE"))
-    door.read(f"{PREFIX}/bulk/", None, template_views.bulk)
+    door.read(f"{PREFIX}/inventories/<string:pk>/hosts/", INVENTORIES.permissions, _hosts)
+
+
+def _bulk(door: _Door) -> None:
+    door.read(f"{PREFIX}/bulk/", (), bulk_views.index)
     door.describe(f"{PREFIX}/bulk/", control.describe)
-    door.change(f"{PREFIX}/bulk/job_launch/", Permission.RELEASE_APPLY, template_views.bulk_launch)
-    fields = template_views.BULK_FIELDS
-    _described(door, f"{PREFIX}/bulk/job_launch/", "Launch several templates.", fields, ("POST",))
-    door.read(f"{PREFIX}/inventories/<string:pk>/hosts/", INVENTORIES.permission or Permission.ADMIN, _hosts)
+    path = f"{PREFIX}/bulk/job_launch/"
+    door.change(path, kinds.LAUNCH, bulk_views.launch)
+    _described(door, path, "Launch several templates.", bulk_views.FIELDS, ("POST",))
+    path = f"{PREFIX}/workflow_jobs/<string:pk>/cancel/"
+    door.read(path, kinds.READ, bulk_views.can_cancel)
+    door.change(path, kinds.LAUNCH, bulk_views.cancel)
+    _described(door, path, "Cancel each job of it.", {}, ("GET", "POST"))
 
 
 def _hosts(pk: str) -> Response:
@@ -174,28 +188,28 @@ def _hosts(pk: str) -> Response:
 
 def _schedules(door: _Door) -> None:
     path = f"{PREFIX}/schedules/"
-    door.change(path, Permission.RELEASE_APPLY, schedule_views.create_view)
+    door.change(path, kinds.LAUNCH, schedule_views.create_view)
     for method in ("PATCH", "PUT"):
-        door.change(f"{path}<string:pk>/", Permission.RELEASE_APPLY, schedule_views.update_view, method)
-    door.change(f"{path}<string:pk>/", Permission.RELEASE_APPLY, schedule_views.delete_view, "DELETE")
-    door.read(f"{path}<string:pk>/jobs/", Permission.RELEASE_READ, schedule_views.jobs_view)
+        door.change(f"{path}<string:pk>/", kinds.LAUNCH, schedule_views.update_view, method)
+    door.change(f"{path}<string:pk>/", kinds.LAUNCH, schedule_views.delete_view, "DELETE")
+    door.read(f"{path}<string:pk>/jobs/", kinds.READ, schedule_views.jobs_view)
     one = f"{PREFIX}/job_templates/<string:pk>/schedules/"
-    door.read(one, Permission.RELEASE_READ, schedule_views.of_template_view)
-    door.change(one, Permission.RELEASE_APPLY, schedule_views.create_for_template_view)
+    door.read(one, kinds.SEE, schedule_views.of_template_view)
+    door.change(one, kinds.LAUNCH, schedule_views.create_for_template_view)
     door.describe(one, lambda pk: options.described(schedules.SCHEDULES))
 
 
 def _notifiers(door: _Door) -> None:
-    path, needed = f"{PREFIX}/notification_templates/", Permission.TARGET_WRITE
+    path, needed = f"{PREFIX}/notification_templates/", (Permission.TARGET_WRITE,)
     door.change(path, needed, notifiers.create_view)
     for method in ("PATCH", "PUT"):
         door.change(f"{path}<string:pk>/", needed, notifiers.update_view, method)
     door.change(f"{path}<string:pk>/", needed, notifiers.delete_view, "DELETE")
     door.change(f"{path}<string:pk>/test/", needed, notifiers.test_view)
-    door.read(f"{path}<string:pk>/notifications/", Permission.RELEASE_READ, notifiers.notifications_view)
+    door.read(f"{path}<string:pk>/notifications/", kinds.READ, notifiers.notifications_view)
     for event in notifiers.EVENTS:
         rule = f"{PREFIX}/job_templates/<string:pk>/notification_templates_{event}/"
-        door.read(rule, Permission.RELEASE_READ, partial(notifiers.linked_view, event=event))
+        door.read(rule, kinds.READ, partial(notifiers.linked_view, event=event))
         door.change(rule, needed, partial(notifiers.link_view, event=event))
         door.describe(rule, lambda pk: options.described(notifiers.NOTIFIERS))
 

@@ -12,21 +12,21 @@ from typing import Any
 from sqlalchemy import Select, select, update
 from sqlalchemy.orm import aliased
 
-from controlplane.awx import ids, launching, resources, templates
+from controlplane.awx import ids, kinds, launching, resources, templates
 from controlplane.awx.about import Asked
 from controlplane.awx.launching import SOURCE, Origin
 from controlplane.awx.resource import Column, Resource, field
 from controlplane.awx.resources import PREFIX, number_of, summary
 from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
-from controlplane.domain.permission import Actor, Permission
+from controlplane.domain.permission import Actor
 from controlplane.services import access, views
 from controlplane.services.core import Core
 from controlplane.store.tables import AwxId, AwxSchedule, User
 
 log = logging.getLogger(__name__)
 BATCH = 50
-SetterId = aliased(AwxId)
+SetterId, LaunchedId = aliased(AwxId), aliased(AwxId)
 FIELDS: Mapping[str, Mapping[str, Any]] = {
     "name": field("string", "Its name; one of its kind at a template.", required=True),
     "description": field("string", "What it is for."),
@@ -45,8 +45,9 @@ def _select(actor: Actor) -> Select[Any]:
         resources.rows(AwxSchedule, SetterId.id.label("setter"), User.name.label("setter_name"))
         .outerjoin(SetterId, number_of(SetterId, "user", AwxSchedule.user_id))
         .outerjoin(User, User.id == AwxSchedule.user_id)
+        .join(LaunchedId, LaunchedId.id == AwxSchedule.template_id)
     )
-    return access.visible(rows, actor, Permission.RELEASE_READ, AwxSchedule.project_id)
+    return rows.where(kinds.seen(actor, AwxSchedule.project_id, kinds.is_release(LaunchedId.uid)))
 
 
 def _show(row: Any) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def _show(row: Any) -> dict[str, Any]:
 
 SCHEDULES = Resource(
     path="schedules", type="schedule", about="Schedules: launch a job template by a rule.",
-    permission=Permission.RELEASE_READ, pk=AwxSchedule.id,
+    permissions=kinds.SEE, pk=AwxSchedule.id,
     columns=resources.columns(
         AwxSchedule.id, AwxSchedule.name, AwxSchedule.created_at,
         description=Column(AwxSchedule.description),

@@ -6,18 +6,18 @@ anywhere, so they are always in step with what there is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Select, and_, case, null, or_, select, union_all
-from sqlalchemy.orm import aliased
+from sqlalchemy import ColumnElement, Select, and_, case, null, select, union_all
+from sqlalchemy.orm import Session, aliased
 
 from controlplane.awx import kinds, resource, resources
 from controlplane.awx.about import About, Template
 from controlplane.awx.resource import Column, Resource, field
 from controlplane.awx.resources import PREFIX, InventoryId, OrganizationId, ProjectId, number_of, summary
-from controlplane.domain.permission import Actor, Permission
+from controlplane.domain.permission import Actor
 from controlplane.services.core import Core
 from controlplane.store.tables import AwxId, Environment, Project, Service, Target
 
@@ -68,10 +68,22 @@ def _select(actor: Actor) -> Select[Any]:
         .outerjoin(ProjectId, number_of(ProjectId, "project", Project.id))
         .outerjoin(OrganizationId, number_of(OrganizationId, "organization", Project.team_id))
     )  # fmt: skip
-    released = resources.within(actor, _template.project_id, Permission.RELEASE_READ, Permission.TARGET_READ)
-    installed = resources.within(actor, _template.project_id, Permission.ENVIRONMENT_READ)
-    is_release = _template.target_id.is_not(None)
-    return rows.where(or_(and_(is_release, *released), and_(~is_release, *installed)))
+    return rows.where(kinds.seen(actor, _template.project_id, _template.target_id.is_not(None)))
+
+
+def _find(session: Session, numbers: Sequence[int]) -> list[ColumnElement[bool]]:
+    """Return what templates of these numbers are: the database would make all templates to look for a number."""
+    uids = session.scalars(select(AwxId.uid).where(AwxId.kind == "job_template", AwxId.id.in_(numbers)))
+    pairs = [uid.partition(":") for uid in uids]
+    targets = {target for _, _, target in pairs if target}
+    services = {service for service, _, target in pairs if target}
+    environments = {environment for environment, _, target in pairs if not target}
+    ways = []
+    if targets:
+        ways.append(and_(_template.service_id.in_(services), _template.target_id.in_(targets)))
+    if environments:
+        ways.append(and_(_template.target_id.is_(None), _template.environment_id.in_(environments)))
+    return ways
 
 
 def _show(row: Any) -> dict[str, Any]:
@@ -122,7 +134,7 @@ JOB_TEMPLATES = Resource(
     path="job_templates", type="job_template",
     about="Job templates: each service on each target of its project, `project / service / target`, and the install of "
     "each environment that the platform manages, `project / environment / install`.",
-    permission=Permission.RELEASE_READ, pk=TemplateId.id,
+    permissions=kinds.SEE, pk=TemplateId.id,
     columns=resources.columns(
         TemplateId.id, _template.name, _template.created_at,
         project=Column(ProjectId.id, "id", "The project of it."),
@@ -130,7 +142,7 @@ JOB_TEMPLATES = Resource(
         inventory=Column(InventoryId.id, "id", "The environment that it changes."),
         organization=Column(OrganizationId.id, "id", "The team that its project belongs to."),
     ),
-    select=_select, show=_show, kinds=("organization", "project", "inventory", "job_template"),
+    select=_select, show=_show, find=_find, kinds=("organization", "project", "inventory", "job_template"),
     fields={
         **resources.COMMON,
         "ask_variables_on_launch": ("boolean", "Whether a launch takes extra_vars."),

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from sqlalchemy.orm import Session
 
 from controlplane.ports.artifacts import ArtifactStore
 from controlplane.ports.clock import Clock
@@ -16,6 +19,10 @@ from controlplane.store.session import Database
 
 if TYPE_CHECKING:
     from controlplane.settings import Settings
+
+
+# What a door keeps of its own about what a service makes, under the id that it gets: written in the same transaction.
+Beside = Callable[[Session, str], None]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from controlplane.domain.errors import Problem
 from controlplane.domain.install import TaskState
 from controlplane.domain.permission import Actor, Permission
 from controlplane.services import access, cluster_members, install_spec, network_entries, post_tasks, tasks
-from controlplane.services.core import Core
+from controlplane.services.core import Beside, Core
 from controlplane.services.tasks import Subject
 from controlplane.store import pages
 from controlplane.store.tables import Environment, InstallTask, Project
@@ -41,13 +41,14 @@ SUBJECT = Subject(
 
 
 def request_preview(
-    core: Core, actor: Actor, environment_id: str, asked: Mapping[str, Any]
+    core: Core, actor: Actor, environment_id: str, asked: Mapping[str, Any], beside: Beside | None = None
 ) -> dict[str, Any]:
     """Make a task in state `pending` and queue the job that previews it. It changes nothing on a host.
 
     Args:
         asked: `runtime_version`, `profile`, `inputs`; what is left out is the bundle's to say. `network_entry`,
             `{mode, lvs_vip}`: what is to follow by itself once the cluster is there.
+        beside: called with the task's id in the transaction that makes it; what it raises undoes both.
 
     Raises:
         Problem: `not_found`, `permission_denied`, `insufficient_nodes`, `conflict` (the environment is somebody
@@ -57,7 +58,7 @@ def request_preview(
     request = {name: asked.get(name) for name in ("runtime_version", "profile", "inputs")}
     with core.database.read() as session:
         request["network_entry"] = post_tasks.planned(session, environment, asked.get("network_entry"))
-    return _queue_preview(core, actor, environment, project, request, None)
+    return _queue_preview(core, actor, environment, project, request, None, beside=beside)
 
 
 def request_removal(
@@ -161,6 +162,7 @@ def _queue_preview(
     request: Mapping[str, Any],
     undone: InstallTask | None,
     kind: str = "install",
+    beside: Beside | None = None,
 ) -> dict[str, Any]:
     with core.database.read() as session:
         nodes = install_spec.nodes_of(session, environment.id)
@@ -179,6 +181,7 @@ def _queue_preview(
         nodes=nodes,
         request=request,
         undoes=undone.id if undone else None,
+        beside=beside,
         environment_id=environment.id,
         environment_name=environment.name,
         stage=environment.stage,

@@ -18,7 +18,7 @@ from controlplane.domain.identifier import new_id
 from controlplane.domain.permission import Actor, Permission, runtime_permission
 from controlplane.domain.release import State, read_state
 from controlplane.services import access, catalog, jobs, timeline, variables, views
-from controlplane.services.core import Core
+from controlplane.services.core import Beside, Core
 from controlplane.store import events
 from controlplane.store.tables import Environment, Project, Release, Service, ServiceVersion, Target
 
@@ -36,17 +36,20 @@ class Subject:
     version: ServiceVersion
 
 
-def request(core: Core, actor: Actor, asked: Mapping[str, Any]) -> dict[str, Any]:
+def request(
+    core: Core, actor: Actor, asked: Mapping[str, Any], beside: Beside | None = None
+) -> dict[str, Any]:
     """Make a release in state `preview` and queue the job that previews it.
 
     Args:
         asked: `target_id` and `service` (id or name), and optionally `version`, `strategy`,
             `strategy_params`, `variables`.
+        beside: called with the release's id in the transaction that makes it; what it raises undoes both.
 
     Raises:
         Problem: `not_found`, `permission_denied`, `validation_error` (naming the variable or field).
     """
-    return _queue(core, actor, _made(core, actor, asked))
+    return _queue(core, actor, _made(core, actor, asked), beside=beside)
 
 
 def check(core: Core, actor: Actor, asked: Mapping[str, Any]) -> None:
@@ -241,7 +244,9 @@ def _new_release(
     )
 
 
-def _queue(core: Core, actor: Actor, release: Release, undone: Release | None = None) -> dict[str, Any]:
+def _queue(
+    core: Core, actor: Actor, release: Release, undone: Release | None = None, beside: Beside | None = None
+) -> dict[str, Any]:
     now = core.clock.now()
     with core.database.write() as session:
         _hold_version(session, release)
@@ -255,6 +260,8 @@ def _queue(core: Core, actor: Actor, release: Release, undone: Release | None = 
             project_id=release.project_id,
             request_id=actor.request_id,
         )
+        if beside is not None:
+            beside(session, release.id)
         if undone is not None:
             asked = timeline.release_event(undone, "rollback_requested", rollback=release.id)
             events.append(session, actor, now, [asked])

@@ -20,7 +20,7 @@ from controlplane.domain.identifier import new_id
 from controlplane.domain.install import TaskState
 from controlplane.domain.permission import Actor, Permission
 from controlplane.services import access, approvals, jobs, policy, timeline, views
-from controlplane.services.core import Core
+from controlplane.services.core import Beside, Core
 from controlplane.store import events, guard, locking, pages
 from controlplane.store.tables import Cluster, Environment, InstallStep, InstallTask, Job, Project
 
@@ -80,12 +80,14 @@ def queue_preview(
     nodes: Sequence[Mapping[str, str]],
     request: Mapping[str, Any],
     undoes: str | None = None,
+    beside: Beside | None = None,
     **named: Any,
 ) -> dict[str, Any]:
     """Make a task in state `pending` and queue the job that previews it. It changes nothing on a host.
 
     Args:
         request: what was asked for; kept encrypted.
+        beside: called with the task's id in the transaction that makes it; what it raises undoes both.
         named: the columns that say whose it is, and its stage and runtime.
 
     Raises:
@@ -97,6 +99,8 @@ def queue_preview(
             core, session, actor, subject.name, project, kind=kind, nodes=nodes, request=request, undoes=undoes,
             **named,
         )  # fmt: skip
+        if beside is not None:
+            beside(session, task.id)
     core.queue.wake(job.id)
     return {**views.task(task), "preview": None, "job_id": job.id}
 

@@ -703,13 +703,25 @@ class AwxId(Base):
     uid: Mapped[str] = mapped_column(String(90))
 
 
+class AwxBulk(Base):
+    """Several templates that were launched at once: a workflow job to AWX's clients, which is as its jobs are."""
+
+    __tablename__ = "awx_bulks"
+    __table_args__ = {"sqlite_autoincrement": True}
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str]
+    user_name: Mapped[str]
+    created_at: Mapped[datetime]
+
+
 class AwxJob(Base):
     """A release, or a task on an environment's hosts, that was launched as a job of AWX. `asking`: wanted asking asked
     refused canceled. `told`: how far notifications were made of it: nothing, started, ended.
 
     `wanted` until its preview is there and the apply was asked for; who launched it, and with which token, is asked
-    again then. `request_key` makes a request that is sent again the same job; such a row has neither for a moment.
-    A task is deleted with its environment; the row that is left is seen by nobody.
+    again then. `request_key` makes a request that is sent again the same job.
+    A task is deleted with its environment; the row that is left is seen by nobody. `bulk_id` names the launch that it
+    was one of several of.
     """
 
     __tablename__ = "awx_jobs"
@@ -726,6 +738,7 @@ class AwxJob(Base):
     token_id: Mapped[str | None] = mapped_column(String(40))
     launch_type: Mapped[str] = mapped_column(String(16))
     schedule_id: Mapped[int | None] = mapped_column(Integer, index=True)
+    bulk_id: Mapped[int | None] = mapped_column(ForeignKey("awx_bulks.id"), index=True)
     asking: Mapped[str] = mapped_column(String(16), default="wanted")
     asked_at: Mapped[datetime | None]
     explanation: Mapped[str] = mapped_column(Text, default="")

@@ -190,7 +190,11 @@ def test_several_are_launched_at_once(shop: Shop) -> None:
     ]
     ran = shop.awx("bulk", "job_launch", "--jobs", json.dumps(jobs))
     assert ran.code == 0, ran.out + ran.err
-    assert len({job["id"] for job in ran.json["jobs"]}) == 2
+    assert ran.json["type"] == "workflow_job"
+    newest = shop.awx("jobs", "list", "--order_by=-id").json["results"][:2]
+    assert {job["related"]["source_workflow_job"] for job in newest} == {ran.json["url"]}
+    launched = shop.awx("workflow_jobs", "get", str(ran.json["id"])).json
+    assert (launched["status"], launched["finished"]) == ("pending", None)
 
 
 def test_an_install_is_launched_and_followed_to_what_stands_against_it(shop: Shop) -> None:

@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 
-from controlplane.awx import launching
+from controlplane.awx import deliveries, launching
+from controlplane.domain.errors import Problem
 from controlplane.ports.runner import RunOutcome
 from controlplane.services import approvals, environments, expiry
 from controlplane.services import installs as services
 from controlplane.services.job_kinds import KINDS
 from controlplane.store.tables import AwxJob, Event, InstallTask, Job
 from tests.awx.conftest import Asker, Door
+from tests.awx.test_notifications import make, receiver, within
 from tests.services.test_installs import DIGEST, PLAN, begun, environment, operator, step, told, work
 
 NAME = "shop / installed-{} / install"
@@ -328,6 +331,151 @@ def test_a_schedule_keeps_no_inputs_and_launches_the_install(door: Door) -> None
     assert shop.preview().documents["environment_spec_file"]["profile"] == "small"
     assert door.releaser.send("DELETE", path).status_code == 403
     assert shop.by.send("DELETE", path).status_code == 204
+
+
+def test_a_token_that_may_only_install_launches_installs_and_nothing_else(door: Door) -> None:
+    shop = Installer(door, "production")
+    only = door.person("only", "operator", scopes=["deploy:environment:install"])
+    assert shop.find(only)["id"] == shop.template
+    assert only.get("job_templates/").json["count"] == 1
+    assert only.get(f"job_templates/{shop.template}/launch/").json["survey_enabled"] is True
+    job = shop.launch({"extra_vars": {"profile": "small"}}, by=only)
+    assert (job["status"], job["launched_by"]["name"]) == ("pending", "only")
+    assert only.post(f"job_templates/{door.template['development']}/launch/").status_code == 404
+    items = [{"unified_job_template": door.template["development"]}]
+    assert only.post("bulk/job_launch/", {"jobs": items}).status_code == 404
+    body = {
+        "name": "weekly", "unified_job_template": shop.template,
+        "rrule": "DTSTART:20300115T120000Z RRULE:FREQ=WEEKLY;INTERVAL=1",
+    }  # fmt: skip
+    assert only.post("schedules/", body).status_code == 201
+    assert only.get("schedules/").json["count"] == 1
+    # Launching is not reading: what it printed is for who may read environments.
+    for rest in ("", "stdout/", "job_events/", "cancel/"):
+        assert only.get(f"jobs/{job['id']}/{rest}").status_code == 403
+    shop.preview()
+    found = shop.job(job)
+    assert (found["status"], "waits for approval" in found["job_explanation"]) == ("pending", True)
+    # Where nobody has to approve, the matrix asks for a permission of its own, as it does of who comes through the API.
+    at_once = Installer(door)
+    job = at_once.launch(by=only)
+    at_once.preview()
+    found = at_once.job(job)
+    assert (found["status"], found["job_explanation"]) == (
+        "failed", "permission_denied: this needs deploy:release:apply",
+    )  # fmt: skip
+
+
+def test_a_token_for_installs_follows_and_cancels_what_it_launched(door: Door) -> None:
+    shop = Installer(door, "production")
+    scopes = ["deploy:environment:install", "deploy:environment:read"]
+    installer = door.person("installer", "operator", scopes=scopes)
+    job = shop.launch(by=installer)
+    shop.preview()
+    released = door.launch()
+    assert installer.get(f"jobs/{job['id']}/").json["status"] == "pending"
+    for rest in ("stdout/", "job_events/", "cancel/", "relaunch/"):
+        assert installer.get(f"jobs/{job['id']}/{rest}").status_code == 200
+        assert installer.get(f"jobs/{released['id']}/{rest}").status_code == 404
+    assert [each["id"] for each in installer.get("jobs/").json["results"]] == [job["id"]]
+    assert installer.post(f"jobs/{released['id']}/cancel/").status_code == 404
+    assert installer.post(f"jobs/{job['id']}/cancel/").status_code == 202
+    assert shop.job(job)["status"] == "canceled"
+
+
+def test_a_token_for_releases_launches_no_install(door: Door) -> None:
+    shop = Installer(door)
+    scopes = ["deploy:release:apply", "deploy:compose:apply"]
+    releaser = door.person("narrow-releaser", "operator", scopes=scopes)
+    assert shop.find(releaser) is None
+    assert releaser.post(f"job_templates/{shop.template}/launch/").status_code == 404
+    assert door.launch(by=releaser)["status"] == "pending"
+
+
+def test_a_push_launches_the_install_with_what_the_mapping_takes(door: Door) -> None:
+    shop = Installer(door, "production")
+    body = {"webhook_service": "gitlab", "mapping": {"profile": "object_attributes.profile"}}
+    path = f"job_templates/{shop.template}/"
+    assert door.releaser.post(f"{path}webhook_key/", body).status_code == 403
+    key = shop.by.post(f"{path}webhook_key/", body).json["webhook_key"]
+    sent = {"X-Gitlab-Token": key, "X-Gitlab-Event": "Push Hook"}
+    forge = door.app.test_client()
+    address, payload = f"/api/v2/{path}gitlab/", {"object_attributes": {"profile": "small"}}
+    assert forge.post(address, json=payload, headers={**sent, "X-Gitlab-Token": "x"}).status_code == 403
+    answer = forge.post(address, json=payload, headers=sent)
+    assert answer.status_code == 202, answer.text
+    assert forge.post(address, json=payload, headers=sent).status_code == 409
+    wrong = {"object_attributes": {"profile": 4}}
+    assert forge.post(address, json=wrong, headers=sent).status_code == 400
+    assert shop.preview().documents["environment_spec_file"]["profile"] == "small"
+    job = shop.job({"id": answer.json["job"]})
+    assert (job["launch_type"], job["status"]) == ("webhook", "pending")
+    assert "waits for approval" in job["job_explanation"]
+    assert shop.install_jobs() == 0
+    with door.core.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(InstallTask)) == 1
+
+
+@pytest.mark.parametrize("end", ["successful", "failed"])
+def test_its_start_and_its_end_are_told(door: Door, end: str) -> None:
+    shop = Installer(door)
+    with receiver() as seen:
+        notifier = make(shop.by, "webhook", {"url": f"http://127.0.0.1:{seen.port}/", "secret": "s"})
+        for event in ("started", "success", "error"):
+            path = f"job_templates/{shop.template}/notification_templates_{event}/"
+            assert shop.by.post(path, {"id": notifier["id"], "associate": True}).status_code == 204
+        job = shop.launch()
+        shop.preview()
+        deliveries.note_changes(door.core)
+        shop.run(end)
+        deliveries.note_changes(door.core)
+        deliveries.deliver_due(within(door))
+        told_of = [json.loads(body) for _, body in seen.got]
+    assert [each["event"] for each in told_of] == ["started", "success" if end == "successful" else "error"]
+    assert {each["id"] for each in told_of} == {job["id"]}
+    assert told_of[-1]["status"] == end
+    assert told_of[-1]["task_id"] == job["artifacts"]["tidegate"]["task_id"]
+    assert shop.name in told_of[-1]["text"]
+    if end == "failed":
+        assert told_of[-1]["job_explanation"]
+    # What is told of an install is for who may read environments.
+    scopes = ["deploy:release:read"]
+    assert door.person("blind", "operator", scopes=scopes).get("notifications/").json["count"] == 0
+    assert shop.by.get("notifications/").json["count"] == 2
+
+
+def test_one_that_waits_for_what_another_holds_says_who_holds_it(door: Door) -> None:
+    shop = Installer(door)
+    other = Installer(door, "staging")
+    first, second = shop.launch(), other.launch()
+    for each in (shop, other):
+        each.preview()
+    kind, _run = work(door.made, "install")
+    assert door.made.claim() is None
+    with door.core.database.read() as session:
+        holder = session.scalar(select(Job.id).where(Job.state == "running"))
+    waiting = other.job(second)
+    assert (waiting["status"], waiting["started"]) == ("pending", None)
+    assert waiting["job_explanation"] == f"waits for what {holder} holds"
+    assert shop.job(first)["status"] == "running"
+    kind.record([begun(1, "container_runtime")])
+    kind.record([told(2, step("container_runtime"), action="container_runtime")])
+    kind.end(RunOutcome("successful", 0, {}))
+    other.run()
+    assert (shop.job(first)["status"], other.job(second)["status"]) == ("successful", "successful")
+
+
+def test_an_environment_is_not_deleted_while_its_install_runs(door: Door) -> None:
+    shop = Installer(door)
+    job = shop.launch()
+    shop.preview()
+    kind, _run = work(shop.made, "install")
+    with pytest.raises(Problem, match="resource_in_use"):
+        environments.delete(door.core, operator(door.made), shop.environment)
+    kind.record([begun(1, "container_runtime")])
+    kind.record([told(2, step("container_runtime"), action="container_runtime")])
+    kind.end(RunOutcome("successful", 0, {}))
+    assert shop.job(job)["status"] == "successful"
 
 
 def test_an_environment_is_deleted_with_the_jobs_of_its_installs(door: Door) -> None:

@@ -8,12 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, event, func, select
 
-from controlplane.awx import launching
+from controlplane.awx import launching, templates
+from controlplane.awx.about import Asked
+from controlplane.awx.launching import Origin
 from controlplane.domain.errors import Problem
 from controlplane.services import approvals, releases, targets
-from controlplane.store.tables import AwxJob, Event, Job, Release
+from controlplane.store.tables import AwxId, AwxJob, Event, Job, Release
 from tests.awx.conftest import SCHEMA, Asker, Door, extra_token
 
 
@@ -269,17 +271,30 @@ def test_a_refused_request_id_can_be_tried_again(door: Door) -> None:
     assert count(door, AwxJob) == 0
 
 
-def test_a_request_that_broke_off_is_forgotten(door: Door) -> None:
-    with door.core.database.write() as session:
-        session.add(
-            AwxJob(
-                template_id=1, template_name="x", user_id="u", launch_type="manual", created_at=door.core.clock.now(),
-                request_key="k",
-            )
-        )  # fmt: skip
-    assert launching.forget_broken_off(door.core) == 0
-    door.made.clock.pass_(minutes=11)
-    assert launching.forget_broken_off(door.core) == 1
+def test_a_launch_and_its_job_are_there_together_or_not_at_all(door: Door) -> None:
+    template = templates.load(door.core, door.made.releaser, str(door.template["development"]))
+
+    def fail(_session: Any, _job: AwxJob) -> None:
+        raise Problem("conflict", "the power went")
+
+    with pytest.raises(Problem, match="conflict"):
+        launching.launch(door.core, door.made.releaser, template, Asked(), Origin(request_key="k", also=fail))
+    assert (count(door, Release), count(door, Job), count(door, AwxJob)) == (0, 0, 0)
+    number = launching.launch(door.core, door.made.releaser, template, Asked(), Origin(request_key="k"))
+    assert (
+        launching.launch(door.core, door.made.releaser, template, Asked(), Origin(request_key="k")) == number
+    )
+    assert (count(door, Release), count(door, Job), count(door, AwxJob)) == (1, 1, 1)
+
+
+def test_a_launch_is_on_disk_once(door: Door) -> None:
+    """A commit waits for the disk: what a launch writes is one."""
+    door.launch()
+    commits: list[str] = []
+    event.listen(door.core.database.engine, "commit", lambda _connection: commits.append("commit"))
+    door.launch()
+    door.launch(X_Request_ID="ci-1")
+    assert len(commits) == 2
 
 
 def test_many_at_once_with_one_request_id_are_one_job(door: Door) -> None:
@@ -389,6 +404,22 @@ def test_what_a_job_is_of_is_not_deleted_under_it(door: Door) -> None:
     assert refused.value.status == 409
 
 
+def test_a_template_that_goes_while_its_job_runs_takes_nothing_of_it_along(door: Door) -> None:
+    """No service lets that happen; whoever restores a part of a database may."""
+    job = door.previewed()
+    with door.core.database.write() as session:
+        session.execute(delete(AwxId).where(AwxId.id == job["job_template"]))
+    assert door.releaser.get(f"job_templates/{job['job_template']}/").status_code == 404
+    assert door.job(job["id"])["status"] == "waiting"
+    door.made.work_apply()
+    ended = door.job(job["id"])
+    assert (ended["status"], ended["name"]) == ("successful", "shop / shop / development")
+    assert door.releaser.post(f"jobs/{job['id']}/relaunch/").status_code == 404
+    # It comes back under a number of its own: the old one is never used again.
+    found = {each["name"]: each["id"] for each in door.releaser.get("job_templates/").json["results"]}
+    assert found["shop / shop / development"] > max(door.template.values())
+
+
 def test_the_launch_document_and_the_survey_tell_what_is_asked_for(door: Door) -> None:
     path = f"job_templates/{door.template['development']}"
     document = door.releaser.get(f"{path}/launch/").json
@@ -400,31 +431,6 @@ def test_the_launch_document_and_the_survey_tell_what_is_asked_for(door: Door) -
     assert (survey["port"]["type"], survey["port"]["min"], survey["port"]["default"]) == ("integer", 1, 8080)
     assert (survey["colour"]["type"], survey["colour"]["choices"]) == ("multiplechoice", ["red", "blue"])
     assert survey["password"]["type"] == "password"
-
-
-def test_bulk_launches_each_through_its_own_gate_or_none(door: Door) -> None:
-    items = [
-        {"unified_job_template": door.template["development"]},
-        {"unified_job_template": door.template["production"], "extra_data": {"port": 82}},
-    ]
-    wrong = [*items, {"unified_job_template": door.template["staging"], "extra_data": {"port": "x"}}]
-    refused = door.releaser.post("bulk/job_launch/", {"jobs": wrong})
-    assert refused.status_code == 400
-    assert any("jobs[2]" in name for name in refused.json["errors"])
-    assert count(door, Release) == 0
-    answer = door.releaser.post("bulk/job_launch/", {"jobs": items})
-    assert answer.status_code == 201
-    for _ in items:
-        door.made.work_preview()
-    launching.ask_where_previewed(door.core)
-    assert [door.job(job["id"])["status"] for job in answer.json["jobs"]] == ["waiting", "pending"]
-
-
-@pytest.mark.parametrize(
-    "jobs", [None, [], "x", [1], [{}], [{"unified_job_template": "seven"}], [{"unified_job_template": 0}]]
-)
-def test_bulk_names_what_is_wrong(door: Door, jobs: Any) -> None:
-    assert door.releaser.post("bulk/job_launch/", {"jobs": jobs}).status_code in (400, 404)
 
 
 def test_a_scheduler_that_did_not_come_back_is_stood_in_for(door: Door) -> None:

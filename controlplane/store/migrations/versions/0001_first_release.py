@@ -673,6 +673,15 @@ def _awx_tables() -> None:
         sa.PrimaryKeyConstraint("template_uid", "notifier_id", "event", name=op.f("pk_awx_notifier_links")),
     )
     op.create_table(
+        "awx_bulks",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("user_name", sa.String(length=255), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_awx_bulks")),
+        sqlite_autoincrement=True,
+    )
+    op.create_table(
         "awx_jobs",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("release_id", sa.String(length=40), nullable=True),
@@ -683,6 +692,7 @@ def _awx_tables() -> None:
         sa.Column("token_id", sa.String(length=40), nullable=True),
         sa.Column("launch_type", sa.String(length=16), nullable=False),
         sa.Column("schedule_id", sa.Integer(), nullable=True),
+        sa.Column("bulk_id", sa.Integer(), nullable=True),
         sa.Column("asking", sa.String(length=16), nullable=False),
         sa.Column("asked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("explanation", sa.Text(), nullable=False),
@@ -690,6 +700,7 @@ def _awx_tables() -> None:
         sa.Column("request_key", sa.String(length=64), nullable=True),
         sa.Column("told", sa.String(length=16), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["bulk_id"], ["awx_bulks.id"], name=op.f("fk_awx_jobs_bulk_id")),
         sa.ForeignKeyConstraint(["release_id"], ["releases.id"], name=op.f("fk_awx_jobs_release_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_awx_jobs")),
         sa.UniqueConstraint("release_id", name=op.f("uq_awx_jobs_release_id")),
@@ -698,6 +709,7 @@ def _awx_tables() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("ix_awx_jobs_asking", "awx_jobs", ["asking", "id"], unique=False)
+    op.create_index(op.f("ix_awx_jobs_bulk_id"), "awx_jobs", ["bulk_id"], unique=False)
     op.create_index(op.f("ix_awx_jobs_schedule_id"), "awx_jobs", ["schedule_id"], unique=False)
     op.create_index(op.f("ix_awx_jobs_template_id"), "awx_jobs", ["template_id"], unique=False)
     op.create_index(op.f("ix_awx_jobs_told"), "awx_jobs", ["told"], unique=False)
