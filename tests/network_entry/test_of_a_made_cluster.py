@@ -18,7 +18,7 @@ from tests.demo.rest import Person
 from tests.demo.test_walk import free_address
 from tests.installs.conftest import settings
 from tests.installs.environment import Environment, statuses
-from tests.installs.test_kubernetes_environment import WEB
+from tests.installs.made_cluster import WEB
 from tests.lab import Lab, LabHost, kubeadm
 from tests.network_entry.cluster import Cluster, step
 
