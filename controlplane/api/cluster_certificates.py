@@ -5,25 +5,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response
 from marshmallow import fields, validate
 
-from controlplane.api import schema, sse
+from controlplane.api import schema
 from controlplane.api.auth import current_actor, current_core, requires
 from controlplane.api.blueprint import Blueprint
-from controlplane.api.events import EventSchema
 from controlplane.api.header import understands
 from controlplane.api.idempotency import idempotent
-from controlplane.api.installs import ApplyInstallSchema, InstallLogSchema, InstallStepSchema, LogArgs
+from controlplane.api.installs import ApplyInstallSchema, InstallStepSchema
 from controlplane.api.jobs import JobSchema
 from controlplane.api.network_entries import EntryTaskSchema
-from controlplane.api.prefer import PREFER, asked_wait
+from controlplane.api.prefer import PREFER
+from controlplane.api.task_routes import TaskRoutes
 from controlplane.domain import certificates as rules
 from controlplane.domain.install import TaskState
 from controlplane.domain.permission import Permission
-from controlplane.services import cert_rotations, cluster_certificates, tasks
-
-SUBJECT = cert_rotations.SUBJECT
+from controlplane.services import cert_rotations, cluster_certificates
 
 blueprint = Blueprint(
     "cluster_certificates",
@@ -142,6 +139,22 @@ class RotationArgs(schema.PageArgs):
     state = fields.String(validate=validate.OneOf([str(state) for state in TaskState]))
 
 
+ROUTES = TaskRoutes(
+    blueprint,
+    cert_rotations.SUBJECT,
+    path="/rotate/tasks",
+    name="cert_rotation",
+    plural="cert_rotations",
+    a_task="a rotation",
+    of="that rotate a cluster's certificates",
+    reads=Permission.CLUSTER_READ,
+    changes=Permission.CLUSTER_ROTATE,
+    filters=RotationArgs,
+    row=RotationTaskSchema,
+    detail=RotationDetailSchema,
+)
+
+
 @blueprint.route("")
 @requires(Permission.CLUSTER_READ)
 @blueprint.response(200, ClusterCertificatesSchema)
@@ -176,10 +189,7 @@ def preview_cert_rotation(body: dict[str, Any], cluster_id: str) -> Any:
     """
     core, actor = current_core(), current_actor()
     task = cert_rotations.request_preview(core, actor, cluster_id, body)
-    wait = asked_wait()
-    made = tasks.await_preview(core, actor, SUBJECT, task["task_id"], wait.seconds)
-    where = f"/api/v1/clusters/{cluster_id}/certs/rotate/tasks/{task['task_id']}"
-    return made, 202 if made["status"] == "previewing" else 201, {"Location": where, **wait.headers}
+    return ROUTES.previewed(task["task_id"], f"/api/v1/clusters/{cluster_id}/certs")
 
 
 @blueprint.route("/rotate/apply", methods=["POST"])
@@ -192,78 +202,7 @@ def apply_cert_rotation(body: dict[str, Any], cluster_id: str) -> dict[str, Any]
 
     Problems: preview_required, preview_expired, preview_mismatch, preview_stale, preview_used.
     """
-    ref = body.get("preview_ref")
-    return tasks.apply(current_core(), current_actor(), SUBJECT, cluster_id, ref, "rotate")
+    return ROUTES.applied(body, cluster_id, "rotate")
 
 
-@blueprint.route("/rotate/tasks")
-@requires(Permission.CLUSTER_READ)
-@blueprint.arguments(RotationArgs, location="query")
-@blueprint.response(200, schema.page_of(RotationTaskSchema))
-def list_cert_rotations(query: dict[str, Any], cluster_id: str) -> dict[str, Any]:
-    """List the rotations of a cluster's certificates, newest first."""
-    filters, page = schema.page_request(query)
-    return tasks.list_(current_core(), current_actor(), SUBJECT, cluster_id, filters, page)
-
-
-@blueprint.route("/rotate/tasks/<string:task_id>")
-@requires(Permission.CLUSTER_READ)
-@blueprint.response(200, RotationDetailSchema)
-def get_cert_rotation(cluster_id: str, task_id: str) -> dict[str, Any]:
-    """Read a rotation with its preview, its steps by host, and its jobs."""
-    return tasks.get(current_core(), current_actor(), SUBJECT, task_id, cluster_id)
-
-
-@blueprint.route("/rotate/tasks/<string:task_id>/logs")
-@requires(Permission.CLUSTER_READ)
-@blueprint.arguments(LogArgs, location="query")
-@blueprint.response(200, InstallLogSchema)
-def get_cert_rotation_logs(query: dict[str, Any], cluster_id: str, task_id: str) -> dict[str, Any]:
-    """Read on in what the newest job of a rotation printed, or search it."""
-    after, limit = query["after"], query["limit"]
-    core, actor = current_core(), current_actor()
-    return tasks.logs(core, actor, SUBJECT, task_id, cluster_id, after, limit, query.get("q"))
-
-
-@blueprint.route("/rotate/tasks/<string:task_id>/timeline")
-@requires(Permission.CLUSTER_READ)
-@blueprint.arguments(schema.SeqArgs, location="query")
-@blueprint.response(200, schema.positions_of(EventSchema))
-def get_cert_rotation_timeline(query: dict[str, Any], cluster_id: str, task_id: str) -> dict[str, Any]:
-    """Read on in the events of a rotation."""
-    after, limit = query["after"], query["limit"]
-    return tasks.timeline_of(current_core(), current_actor(), SUBJECT, task_id, cluster_id, after, limit)
-
-
-@blueprint.route("/rotate/tasks/<string:task_id>/timeline/stream")
-@requires(Permission.CLUSTER_READ)
-@blueprint.arguments(sse.StreamArgs, location="query")
-@understands(sse.LAST_EVENT_ID)
-@blueprint.response(200, {"type": "string"}, content_type=sse.MEDIA_TYPE)
-def stream_cert_rotation_timeline(query: dict[str, Any], cluster_id: str, task_id: str) -> Response:
-    """Follow the events of a rotation as server-sent events, from the beginning unless told otherwise.
-
-    The stream ends with `event: end` once the rotation has ended and everything was sent.
-    """
-    return sse.answer(sse.TaskStream(current_core(), current_actor(), SUBJECT, task_id, cluster_id), query)
-
-
-@blueprint.route("/rotate/tasks/<string:task_id>/retry", methods=["POST"])
-@requires(Permission.CLUSTER_ROTATE)
-@idempotent
-@blueprint.response(202, RotationTaskSchema)
-def retry_cert_rotation(cluster_id: str, task_id: str) -> dict[str, Any]:
-    """Let a failed rotation go on: control planes that are done are not touched again.
-
-    Problems: conflict, preview_stale.
-    """
-    return tasks.retry(current_core(), current_actor(), SUBJECT, task_id, cluster_id)
-
-
-@blueprint.route("/rotate/tasks/<string:task_id>/cancel", methods=["POST"])
-@requires(Permission.CLUSTER_ROTATE)
-@idempotent
-@blueprint.response(202, RotationTaskSchema)
-def cancel_cert_rotation(cluster_id: str, task_id: str) -> dict[str, Any]:
-    """Take a rotation back: at once before it started, else its worker ends it. What was done stays."""
-    return tasks.cancel(current_core(), current_actor(), SUBJECT, task_id, cluster_id)
+ROUTES.register()

@@ -5,18 +5,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from controlplane.api import schema, sse
+from controlplane.api import schema
 from controlplane.api.auth import current_actor, current_core, requires
 from controlplane.api.blueprint import Blueprint
-from controlplane.api.events import EventSchema
 from controlplane.api.header import understands
 from controlplane.api.idempotency import idempotent
-from controlplane.api.jobs import JobSchema, LogLineSchema
+from controlplane.api.jobs import JobSchema
 from controlplane.api.lvs_vip import PlannedEntrySchema
-from controlplane.api.prefer import PREFER, asked_wait
+from controlplane.api.prefer import PREFER
+from controlplane.api.task_routes import TaskRoutes
 from controlplane.domain.install import KINDS, TaskState
 from controlplane.domain.permission import Permission
 from controlplane.services import environment_health, installs
@@ -133,14 +132,6 @@ class PreviewedInstallSchema(InstallTaskSchema):
     preview = fields.Nested(InstallPreviewSchema, required=True)
 
 
-class InstallLogSchema(schema.AnswerSchema):
-    """What the newest job of a task printed."""
-
-    items = fields.List(fields.Nested(LogLineSchema), required=True)
-    next = fields.Integer(required=True, allow_none=True)
-    job_id = schema.text(nullable=True)
-
-
 class NewInstallPreviewSchema(schema.StrictSchema):
     """What is to be installed; what is left out is the bundle's to say."""
 
@@ -186,12 +177,20 @@ class TaskArgs(schema.PageArgs):
     state = fields.String(validate=validate.OneOf([str(state) for state in TaskState]))
 
 
-class LogArgs(schema.SeqArgs):
-    """Where to read on, and what for."""
-
-    q = fields.String(
-        validate=validate.Length(1, 200), metadata={"description": "Only lines with this text in them."}
-    )
+ROUTES = TaskRoutes(
+    blueprint,
+    installs.SUBJECT,
+    path="/install/tasks",
+    name="install_task",
+    plural="install_tasks",
+    a_task="a task",
+    of="of an environment",
+    reads=Permission.ENVIRONMENT_READ,
+    changes=Permission.ENVIRONMENT_INSTALL,
+    filters=TaskArgs,
+    row=InstallTaskSchema,
+    detail=InstallTaskDetailSchema,
+)
 
 
 @blueprint.route("/install/preview", methods=["POST"])
@@ -215,10 +214,7 @@ def preview_install(body: dict[str, Any], environment_id: str) -> Any:
         task = installs.request_rollback(core, actor, environment_id, body.get("task_id"))
     else:
         task = installs.request_preview(core, actor, environment_id, body)
-    wait = asked_wait()
-    made = installs.await_preview(core, actor, task["task_id"], wait.seconds)
-    where = f"/api/v1/environments/{environment_id}/install/tasks/{task['task_id']}"
-    return made, 202 if made["status"] == "previewing" else 201, {"Location": where, **wait.headers}
+    return ROUTES.previewed(task["task_id"], f"/api/v1/environments/{environment_id}")
 
 
 @blueprint.route("/install/apply", methods=["POST"])
@@ -231,7 +227,7 @@ def apply_install(body: dict[str, Any], environment_id: str) -> dict[str, Any]:
 
     Problems: preview_required, preview_expired, preview_mismatch, preview_stale, preview_used.
     """
-    return installs.apply(current_core(), current_actor(), environment_id, body.get("preview_ref"))
+    return ROUTES.applied(body, environment_id, "install")
 
 
 @blueprint.route("/install/rollback", methods=["POST"])
@@ -241,9 +237,7 @@ def apply_install(body: dict[str, Any], environment_id: str) -> dict[str, Any]:
 @blueprint.response(202, InstallTaskSchema)
 def rollback_install(body: dict[str, Any], environment_id: str) -> dict[str, Any]:
     """Start the rollback that a preview with `kind: rollback` showed."""
-    return installs.apply(
-        current_core(), current_actor(), environment_id, body.get("preview_ref"), kind="rollback"
-    )
+    return ROUTES.applied(body, environment_id, "rollback")
 
 
 @blueprint.route("/install/removal", methods=["POST"])
@@ -253,91 +247,10 @@ def rollback_install(body: dict[str, Any], environment_id: str) -> dict[str, Any
 @blueprint.response(202, InstallTaskSchema)
 def remove_nodes(body: dict[str, Any], environment_id: str) -> dict[str, Any]:
     """Start the removal of workers that a preview with `kind: removal` showed: drained, forgotten, and bare again."""
-    return installs.apply(
-        current_core(), current_actor(), environment_id, body.get("preview_ref"), kind="removal"
-    )
+    return ROUTES.applied(body, environment_id, "removal")
 
 
-@blueprint.route("/install/tasks")
-@requires(Permission.ENVIRONMENT_READ)
-@blueprint.arguments(TaskArgs, location="query")
-@blueprint.response(200, schema.page_of(InstallTaskSchema))
-def list_install_tasks(query: dict[str, Any], environment_id: str) -> dict[str, Any]:
-    """List the tasks of an environment, newest first."""
-    filters, page = schema.page_request(query)
-    return installs.list_(current_core(), current_actor(), environment_id, filters, page)
-
-
-@blueprint.route("/install/tasks/<string:task_id>")
-@requires(Permission.ENVIRONMENT_READ)
-@blueprint.response(200, InstallTaskDetailSchema)
-def get_install_task(environment_id: str, task_id: str) -> dict[str, Any]:
-    """Read a task with its preview, its steps by host, and its jobs."""
-    return installs.get(current_core(), current_actor(), task_id, environment_id)
-
-
-@blueprint.route("/install/tasks/<string:task_id>/logs")
-@requires(Permission.ENVIRONMENT_READ)
-@blueprint.arguments(LogArgs, location="query")
-@blueprint.response(200, InstallLogSchema)
-def get_install_task_logs(query: dict[str, Any], environment_id: str, task_id: str) -> dict[str, Any]:
-    """Read on in what the newest job of a task printed, or search it."""
-    return installs.logs(
-        current_core(),
-        current_actor(),
-        task_id,
-        environment_id,
-        query["after"],
-        query["limit"],
-        query.get("q"),
-    )
-
-
-@blueprint.route("/install/tasks/<string:task_id>/timeline")
-@requires(Permission.ENVIRONMENT_READ)
-@blueprint.arguments(schema.SeqArgs, location="query")
-@blueprint.response(200, schema.positions_of(EventSchema))
-def get_install_task_timeline(query: dict[str, Any], environment_id: str, task_id: str) -> dict[str, Any]:
-    """Read on in the events of a task."""
-    return installs.timeline_of(
-        current_core(), current_actor(), task_id, environment_id, query["after"], query["limit"]
-    )
-
-
-@blueprint.route("/install/tasks/<string:task_id>/timeline/stream")
-@requires(Permission.ENVIRONMENT_READ)
-@blueprint.arguments(sse.StreamArgs, location="query")
-@understands(sse.LAST_EVENT_ID)
-@blueprint.response(200, {"type": "string"}, content_type=sse.MEDIA_TYPE)
-def stream_install_task_timeline(query: dict[str, Any], environment_id: str, task_id: str) -> Response:
-    """Follow the events of a task as server-sent events, from the beginning unless told otherwise.
-
-    The stream ends with `event: end` once the task has ended and everything was sent.
-    """
-    return sse.answer(
-        sse.TaskStream(current_core(), current_actor(), installs.SUBJECT, task_id, environment_id), query
-    )
-
-
-@blueprint.route("/install/tasks/<string:task_id>/retry", methods=["POST"])
-@requires(Permission.ENVIRONMENT_INSTALL)
-@idempotent
-@blueprint.response(202, InstallTaskSchema)
-def retry_install_task(environment_id: str, task_id: str) -> dict[str, Any]:
-    """Let a failed task go on at the step that failed.
-
-    Problems: conflict, preview_stale.
-    """
-    return installs.retry(current_core(), current_actor(), task_id, environment_id)
-
-
-@blueprint.route("/install/tasks/<string:task_id>/cancel", methods=["POST"])
-@requires(Permission.ENVIRONMENT_INSTALL)
-@idempotent
-@blueprint.response(202, InstallTaskSchema)
-def cancel_install_task(environment_id: str, task_id: str) -> dict[str, Any]:
-    """Take a task back: at once before it started, else its worker ends it. What was done stays."""
-    return installs.cancel(current_core(), current_actor(), task_id, environment_id)
+ROUTES.register()
 
 
 @blueprint.route("/health/check", methods=["POST"])

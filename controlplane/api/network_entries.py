@@ -5,25 +5,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response
 from marshmallow import fields, validate
 
-from controlplane.api import schema, sse
+from controlplane.api import schema
 from controlplane.api.auth import current_actor, current_core, requires
 from controlplane.api.blueprint import Blueprint
-from controlplane.api.events import EventSchema
 from controlplane.api.header import understands
 from controlplane.api.idempotency import idempotent
-from controlplane.api.installs import ApplyInstallSchema, InstallLogSchema, InstallStepSchema, LogArgs
+from controlplane.api.installs import ApplyInstallSchema, InstallStepSchema
 from controlplane.api.jobs import JobSchema
 from controlplane.api.lvs_vip import ClusterNetworksSchema, LvsVipSchema
-from controlplane.api.prefer import PREFER, asked_wait
+from controlplane.api.prefer import PREFER
+from controlplane.api.task_routes import TaskRoutes
 from controlplane.domain import network_entry as rules
 from controlplane.domain.install import TaskState
 from controlplane.domain.permission import Permission
-from controlplane.services import network_entries, tasks
-
-SUBJECT = network_entries.SUBJECT
+from controlplane.services import network_entries
 
 blueprint = Blueprint(
     "network_entries",
@@ -148,6 +145,22 @@ class EntryTaskArgs(schema.PageArgs):
     state = fields.String(validate=validate.OneOf([str(state) for state in TaskState]))
 
 
+ROUTES = TaskRoutes(
+    blueprint,
+    network_entries.SUBJECT,
+    path="/tasks",
+    name="network_entry_task",
+    plural="network_entry_tasks",
+    a_task="a task",
+    of="of a network entry",
+    reads=Permission.CLUSTER_READ,
+    changes=Permission.ENVIRONMENT_INSTALL,
+    filters=EntryTaskArgs,
+    row=EntryTaskSchema,
+    detail=EntryTaskDetailSchema,
+)
+
+
 @blueprint.route("")
 @requires(Permission.CLUSTER_READ)
 @blueprint.response(200, EntrySchema)
@@ -170,10 +183,7 @@ def preview_network_entry(body: dict[str, Any], cluster_id: str) -> Any:
     """
     core, actor = current_core(), current_actor()
     task = network_entries.request_preview(core, actor, cluster_id, body)
-    wait = asked_wait()
-    made = tasks.await_preview(core, actor, SUBJECT, task["task_id"], wait.seconds)
-    where = f"/api/v1/clusters/{cluster_id}/network-entry/tasks/{task['task_id']}"
-    return made, 202 if made["status"] == "previewing" else 201, {"Location": where, **wait.headers}
+    return ROUTES.previewed(task["task_id"], f"/api/v1/clusters/{cluster_id}/network-entry")
 
 
 @blueprint.route("/apply", methods=["POST"])
@@ -186,7 +196,7 @@ def apply_network_entry(body: dict[str, Any], cluster_id: str) -> dict[str, Any]
 
     Problems: preview_required, preview_expired, preview_mismatch, preview_stale, preview_used.
     """
-    return _apply(body, cluster_id, "apply")
+    return ROUTES.applied(body, cluster_id, "apply")
 
 
 @blueprint.route("/rollback", methods=["POST"])
@@ -196,7 +206,7 @@ def apply_network_entry(body: dict[str, Any], cluster_id: str) -> dict[str, Any]
 @blueprint.response(202, EntryTaskSchema)
 def rollback_network_entry(body: dict[str, Any], cluster_id: str) -> dict[str, Any]:
     """Start the rollback that a preview with `kind: rollback` showed."""
-    return _apply(body, cluster_id, "rollback")
+    return ROUTES.applied(body, cluster_id, "rollback")
 
 
 @blueprint.route("/failover-test", methods=["POST"])
@@ -206,81 +216,7 @@ def rollback_network_entry(body: dict[str, Any], cluster_id: str) -> dict[str, A
 @blueprint.response(202, EntryTaskSchema)
 def test_network_entry_failover(body: dict[str, Any], cluster_id: str) -> dict[str, Any]:
     """Let the active director stand back, and measure: what a preview with `kind: failover_test` showed."""
-    return _apply(body, cluster_id, "failover_test")
+    return ROUTES.applied(body, cluster_id, "failover_test")
 
 
-def _apply(body: dict[str, Any], cluster_id: str, kind: str) -> dict[str, Any]:
-    return tasks.apply(current_core(), current_actor(), SUBJECT, cluster_id, body.get("preview_ref"), kind)
-
-
-@blueprint.route("/tasks")
-@requires(Permission.CLUSTER_READ)
-@blueprint.arguments(EntryTaskArgs, location="query")
-@blueprint.response(200, schema.page_of(EntryTaskSchema))
-def list_network_entry_tasks(query: dict[str, Any], cluster_id: str) -> dict[str, Any]:
-    """List what was done with the entry, newest first."""
-    filters, page = schema.page_request(query)
-    return tasks.list_(current_core(), current_actor(), SUBJECT, cluster_id, filters, page)
-
-
-@blueprint.route("/tasks/<string:task_id>")
-@requires(Permission.CLUSTER_READ)
-@blueprint.response(200, EntryTaskDetailSchema)
-def get_network_entry_task(cluster_id: str, task_id: str) -> dict[str, Any]:
-    """Read a task with its preview, its steps by host, and its jobs."""
-    return tasks.get(current_core(), current_actor(), SUBJECT, task_id, cluster_id)
-
-
-@blueprint.route("/tasks/<string:task_id>/logs")
-@requires(Permission.CLUSTER_READ)
-@blueprint.arguments(LogArgs, location="query")
-@blueprint.response(200, InstallLogSchema)
-def get_network_entry_task_logs(query: dict[str, Any], cluster_id: str, task_id: str) -> dict[str, Any]:
-    """Read on in what the newest job of a task printed, or search it."""
-    after, limit = query["after"], query["limit"]
-    core, actor = current_core(), current_actor()
-    return tasks.logs(core, actor, SUBJECT, task_id, cluster_id, after, limit, query.get("q"))
-
-
-@blueprint.route("/tasks/<string:task_id>/timeline")
-@requires(Permission.CLUSTER_READ)
-@blueprint.arguments(schema.SeqArgs, location="query")
-@blueprint.response(200, schema.positions_of(EventSchema))
-def get_network_entry_task_timeline(query: dict[str, Any], cluster_id: str, task_id: str) -> dict[str, Any]:
-    """Read on in the events of a task."""
-    after, limit = query["after"], query["limit"]
-    return tasks.timeline_of(current_core(), current_actor(), SUBJECT, task_id, cluster_id, after, limit)
-
-
-@blueprint.route("/tasks/<string:task_id>/timeline/stream")
-@requires(Permission.CLUSTER_READ)
-@blueprint.arguments(sse.StreamArgs, location="query")
-@understands(sse.LAST_EVENT_ID)
-@blueprint.response(200, {"type": "string"}, content_type=sse.MEDIA_TYPE)
-def stream_network_entry_task_timeline(query: dict[str, Any], cluster_id: str, task_id: str) -> Response:
-    """Follow the events of a task as server-sent events, from the beginning unless told otherwise.
-
-    The stream ends with `event: end` once the task has ended and everything was sent.
-    """
-    return sse.answer(sse.TaskStream(current_core(), current_actor(), SUBJECT, task_id, cluster_id), query)
-
-
-@blueprint.route("/tasks/<string:task_id>/retry", methods=["POST"])
-@requires(Permission.ENVIRONMENT_INSTALL)
-@idempotent
-@blueprint.response(202, EntryTaskSchema)
-def retry_network_entry_task(cluster_id: str, task_id: str) -> dict[str, Any]:
-    """Let a failed task go on at the step that failed.
-
-    Problems: conflict, preview_stale.
-    """
-    return tasks.retry(current_core(), current_actor(), SUBJECT, task_id, cluster_id)
-
-
-@blueprint.route("/tasks/<string:task_id>/cancel", methods=["POST"])
-@requires(Permission.ENVIRONMENT_INSTALL)
-@idempotent
-@blueprint.response(202, EntryTaskSchema)
-def cancel_network_entry_task(cluster_id: str, task_id: str) -> dict[str, Any]:
-    """Take a task back: at once before it started, else its worker ends it. What was done stays."""
-    return tasks.cancel(current_core(), current_actor(), SUBJECT, task_id, cluster_id)
+ROUTES.register()
