@@ -63,8 +63,8 @@ KINDS = ("install", "rollback", "removal")
 STEP_DONE = frozenset({"succeeded", "unchanged"})
 # From these on a host belongs to a cluster, and leaves it in a removal or a rollback alone.
 JOINING = frozenset({"control_plane_init", "control_plane_join", "worker_join"})
-# What comes before the steps of a plan, and is in none.
-BEFORE_PLAN = frozenset({"bundle_verify", "preflight"})
+# What comes before the steps of a plan, and is in none: it only looks.
+BEFORE_PLAN = frozenset({"bundle_verify", "preflight", "environment_preflight"})
 
 
 def check_transition(origin: TaskState, goal: TaskState) -> None:
@@ -176,12 +176,20 @@ class Binding:
 
 
 def steps_done(steps: Iterable[tuple[str, str, str]]) -> dict[str, list[str]]:
-    """Return for each host the steps that need not be done again, in order, from (host, step, status)."""
+    """Return for each host the steps of its plan that need not be done again, in order, from (host, step, status)."""
     done: dict[str, list[str]] = {}
     for host, step, status in steps:
-        if status in STEP_DONE:
+        if status in STEP_DONE and step not in BEFORE_PLAN:
             done.setdefault(host, []).append(step)
     return done
+
+
+def hosts_begun(steps: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the hosts on which a step of the plan was begun, from (host, step).
+
+    Only there it is the task's own work that a host is not as its preview saw it.
+    """
+    return sorted({host for host, step in steps if step not in BEFORE_PLAN})
 
 
 def is_planned(plan: Iterable[Mapping[str, Any]] | None, step: str) -> bool:

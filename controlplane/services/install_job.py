@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from controlplane.domain.diagnostics import Findings, describe
 from controlplane.domain.errors import Problem
-from controlplane.domain.install import TaskState, find_cluster, is_planned
+from controlplane.domain.install import TaskState, find_cluster, hosts_begun, is_planned
 from controlplane.ports.runner import PlaybookRun, RunOutcome
 from controlplane.services import (
     cluster_members,
@@ -28,7 +28,7 @@ from controlplane.services.managed_clusters import Prepared
 from controlplane.services.task_job import TaskJob
 from controlplane.store import guard
 from controlplane.store.events import NewEvent
-from controlplane.store.tables import Environment, EnvironmentNode, InstallTask
+from controlplane.store.tables import Environment, EnvironmentNode, InstallStep, InstallTask
 
 PLAYBOOKS = {
     "install": "environment_install.yml",
@@ -101,9 +101,32 @@ class InstallJob(TaskJob):
 
     def _on_failure(self, session: Session, task: InstallTask, found: Mapping[str, Any]) -> None:
         if task.kind != "removal":
-            session.get_one(Environment, task.environment_id or "").status = "failed"
+            environment = session.get_one(Environment, task.environment_id or "")
+            environment.status = "failed" if _has_begun(session, task) else _left_as(session, task)
         if task.kind == "rollback":
             managed_clusters.doubt(session, task, self._core.clock.now())
+
+
+def _has_begun(session: Session, task: InstallTask) -> bool:
+    """Say whether a task did more on its hosts than to look."""
+    steps = select(InstallStep.host, InstallStep.step).where(InstallStep.task_id == task.id)
+    return bool(hosts_begun((host, step) for host, step in session.execute(steps)))
+
+
+def _left_as(session: Session, task: InstallTask) -> str:
+    """Return the status that the tasks before this one left the environment in: this one touched nothing."""
+    others = select(InstallTask).where(
+        InstallTask.environment_id == task.environment_id,
+        InstallTask.kind.in_(("install", "rollback")),
+        InstallTask.id != task.id,
+        InstallTask.started_at.is_not(None),
+    )
+    for other in session.scalars(others.order_by(InstallTask.started_at.desc(), InstallTask.id.desc())):
+        if other.state == TaskState.FAILED and _has_begun(session, other):
+            return "failed"
+        if other.state == TaskState.SUCCEEDED:
+            return "ready" if other.kind == "install" else "draft"
+    return "draft"
 
 
 def _forget_nodes(session: Session, task: InstallTask) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from controlplane.domain.errors import Problem
-from controlplane.domain.install import steps_done
+from controlplane.domain.install import hosts_begun, steps_done
 from controlplane.services import cluster_members
 from controlplane.services.core import Core
 from controlplane.store.tables import (
@@ -44,14 +44,14 @@ def of_preview(core: Core, session: Session, task: InstallTask) -> dict[str, Any
 
 def of_run(core: Core, session: Session, task: InstallTask, fencing_token: int) -> dict[str, Any]:
     """Return what an install or a rollback works from: held to what its preview saw, going on where it stopped."""
-    steps = session.scalars(
-        select(InstallStep).where(InstallStep.task_id == task.id).order_by(InstallStep.position)
-    )
+    query = select(InstallStep).where(InstallStep.task_id == task.id).order_by(InstallStep.position)
+    steps = list(session.scalars(query))
     binding = (task.preview or {}).get("binding") or {}
     return {
         **of_preview(core, session, task),
         "fencing_token": fencing_token,
         "resume": steps_done((row.host, row.step, row.status) for row in steps),
+        "begun": hosts_begun((row.host, row.step) for row in steps),
         "expect": {"bundle_digest": task.bundle_digest, "fingerprints": binding.get("fingerprints", {})},
     }
 

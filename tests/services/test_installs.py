@@ -231,7 +231,7 @@ def test_a_failed_step_is_kept_and_gone_on_with(shop: Installation) -> None:
     installs.retry(shop.core, operator(shop), task["task_id"], env)
     kind, run = work(shop, "install")
     spec = run.documents["environment_spec_file"]
-    assert spec["resume"] == {"a": ["bundle_delivery"]}
+    assert (spec["resume"], spec["begun"]) == ({"a": ["bundle_delivery"]}, ["a"])
     assert spec["expect"] == {"bundle_digest": DIGEST, "fingerprints": {"a": shop.live}}
     later = step("container_runtime", at="2026-01-01T12:00:09Z")
     kind.record([begun(1, "container_runtime"), told(2, later, action="container_runtime")])
@@ -244,6 +244,38 @@ def test_a_failed_step_is_kept_and_gone_on_with(shop: Installation) -> None:
     )
     with refused("conflict"):
         installs.retry(shop.core, operator(shop), task["task_id"], env)
+
+
+def test_what_moved_before_anything_was_begun_is_refused_by_a_retry_too(shop: Installation) -> None:
+    env = environment(shop)
+    task = previewed(shop, env)
+    installs.apply(shop.core, operator(shop), env, task["preview_ref"])
+    kind, _run = work(shop, "install")
+    kind.record([told(1, step("bundle_verify", "unchanged", digest=DIGEST), action="bundle_verify")])
+    stale = step("preflight", "failed", error_key="preview_stale")
+    kind.record([begun(2, "environment_preflight"), told(3, stale, action="environment_preflight")])
+    kind.end(RunOutcome("failed", 2, {}))
+    assert environments.get(shop.core, operator(shop), env)["status"] == "draft"
+
+    shop.clock.pass_(seconds=1)
+    installs.retry(shop.core, operator(shop), task["task_id"], env)
+    _kind, run = work(shop, "install")
+    spec = run.documents["environment_spec_file"]
+    assert (spec["resume"], spec["begun"]) == ({}, [])
+    assert spec["expect"]["fingerprints"] == {"a": shop.live}
+
+
+def test_an_environment_that_a_refused_install_did_not_touch_stays_ready(shop: Installation) -> None:
+    env = environment(shop)
+    applied(shop, env)
+    task = previewed(shop, env)
+    installs.apply(shop.core, operator(shop), env, task["preview_ref"])
+    kind, _run = work(shop, "install")
+    full = step("preflight", "failed", error_key="storage_full")
+    kind.record([begun(1, "environment_preflight"), told(2, full, action="environment_preflight")])
+    kind.end(RunOutcome("failed", 2, {}))
+    assert installs.get(shop.core, operator(shop), task["task_id"], env)["state"] == "failed"
+    assert environments.get(shop.core, operator(shop), env)["status"] == "ready"
 
 
 def test_a_rollback_undoes_the_newest_install(shop: Installation) -> None:

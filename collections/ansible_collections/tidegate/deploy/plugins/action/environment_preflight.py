@@ -84,8 +84,9 @@ class ActionModule(EnvironmentAction):
     def _require(self, told: dict[str, Any]) -> None:
         """Raises ReleaseError where something blocks, or is not as it was when the preview was made."""
         expected = ((self._spec.get("expect") or {}).get("fingerprints") or {}).get(self._host)
-        is_resumed = bool((self._spec.get("resume") or {}).get(self._host))
-        if expected and not is_resumed and expected != told["fingerprint"]:
+        # Where the task has begun, it is its own work that the host is another.
+        is_begun = self._host in (self._spec.get("begun") or [])
+        if expected and not is_begun and expected != told["fingerprint"]:
             raise ReleaseError(
                 "preview_stale", "the host is not as it was when the preview was made", "Preview again."
             )
