@@ -59,6 +59,7 @@ def of_task(core: Core, session: Session, task: InstallTask) -> dict[str, Any]:
         "api": API,
         "entry_id": task.cluster_id,
         "bundle_dir": str(core.settings.bundle_dir),
+        "bundle_trusted_keys": list(core.settings.bundle_trusted_keys),
         "nodes": nodes_of(session, task.nodes),
         "cluster_networks": asked["cluster_networks"],
         "lvs_vip": asked["lvs_vip"],

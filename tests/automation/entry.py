@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from tests.lab import vip_programs
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "collections"))
 
+from ansible_collections.tidegate.deploy.plugins.module_utils.bundle.lock import lock  # noqa: E402
 from ansible_collections.tidegate.deploy.plugins.module_utils.network_entry import (  # noqa: E402
     outside as outside,
 )
@@ -43,25 +43,28 @@ MOVING = re.compile(
 
 
 def bundle(folder: Path) -> Path:
-    """A bundle with keepalived and ipvsadm, out of Debian's packages."""
+    """A whole bundle with keepalived and ipvsadm, out of Debian's packages."""
     (folder / "manifests").mkdir(parents=True)
     (folder / "bin").mkdir()
+    programs = vip_programs.write(folder / "bin")
     artifacts = [
-        {
-            "id": name,
-            "type": "archive",
-            "path": f"bin/{path.name}",
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        }
-        for name, path in vip_programs.write(folder / "bin").items()
+        {"id": name, "type": "archive", "path": f"bin/{path.name}", "mode": "0644"}
+        for name, path in programs.items()
     ]
+    version = {"version": "2.40", "status": "supported", "artifacts": list(programs)}
     index = {
         "apiVersion": "tidegate.bundle/v1",
         "kind": "BundleIndex",
+        "version": "1",
+        "platforms": [{"os": "linux", "arch": "amd64"}],
+        "runtimes": {"compose": {"versions": [version]}},
         "artifacts": artifacts,
-        "features": {"lvs_vip": {"artifacts": ["keepalived", "ipvsadm"]}},
+        "steps": [],
+        "checks": [],
+        "features": {"lvs_vip": {"artifacts": list(programs), "inputs": []}},
     }
     (folder / "manifests" / "index.yaml").write_text(json.dumps(index))
+    assert lock(str(folder))[2] == []
     return folder
 
 

@@ -14,7 +14,7 @@ class ActionModule(EntryAction):
     VERB = "apply"
 
     def _work(self) -> dict[str, Any]:
-        found = entry_bundle.artifacts(self._spec.get("bundle_dir"), self._entry)
+        found = entry_bundle.artifacts(self._spec, self._entry)
         told = {name: {key: one[key] for key in ("sha256", "type")} for name, one in found.items()}
         answer = self._tried(lambda: self._ask("network_entry_activate", self._payload(artifacts=told)))
         return self._done(bool(answer["changed"]))

@@ -17,7 +17,7 @@ class ActionModule(EntryAction):
     VERB = "apply"
 
     def _work(self) -> dict[str, Any]:
-        self._artifacts = entry_bundle.artifacts(self._spec.get("bundle_dir"), self._entry)
+        self._artifacts = entry_bundle.artifacts(self._spec, self._entry)
         certificate = self._compare()
         done = self._done(bool(self._tried(self._prepare)["changed"]))
         return {**done, "renews_certificate": bool(certificate and certificate["renewable"])}

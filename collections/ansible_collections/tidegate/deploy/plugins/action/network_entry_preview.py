@@ -17,7 +17,7 @@ class ActionModule(EntryAction):
         # What takes an entry back needs no program of a bundle, which may be gone.
         artifacts = (
             {} if self._spec.get("for_rollback")
-            else entry_bundle.artifacts(self._spec.get("bundle_dir"), self._entry)
+            else entry_bundle.artifacts(self._spec, self._entry)
         )  # fmt: skip
         key = self._veil.key_of(self._host, self._entry.entry_id).hex()
         answer = self._ask("network_entry_preview", self._payload(veil_key=key))
