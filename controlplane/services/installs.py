@@ -37,6 +37,7 @@ SUBJECT = Subject(
     change=Permission.ENVIRONMENT_INSTALL,
     load=_load,
     moved=_moved,
+    stage=lambda _session, environment: str(environment.stage),
 )
 
 

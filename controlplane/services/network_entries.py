@@ -51,6 +51,15 @@ def _moved(session: Session, task: InstallTask) -> list[str]:
     return moved
 
 
+def stage_of(session: Session, cluster: Cluster) -> str:
+    """Return the strictest stage of what a cluster is used for: its own environment, and those of its targets."""
+    on_it = select(Target.environment_id).where(Target.cluster_id == cluster.id)
+    query = select(Environment.stage).where(
+        Environment.id.in_(on_it) | (Environment.id == (cluster.environment_id or ""))
+    )
+    return rules.strictest_stage(list(session.scalars(query)))
+
+
 SUBJECT = Subject(
     name="network_entry",
     table=Cluster,
@@ -59,6 +68,7 @@ SUBJECT = Subject(
     change=Permission.ENVIRONMENT_INSTALL,
     load=_load,
     moved=_moved,
+    stage=stage_of,
 )
 
 
@@ -203,15 +213,6 @@ def _roles(session: Session, place: Place) -> dict[str, str]:
         )
     )
     return {row.host_id: row.role for row in rows}
-
-
-def stage_of(session: Session, cluster: Cluster) -> str:
-    """Return the strictest stage of what a cluster is used for: its own environment, and those of its targets."""
-    on_it = select(Target.environment_id).where(Target.cluster_id == cluster.id)
-    query = select(Environment.stage).where(
-        Environment.id.in_(on_it) | (Environment.id == (cluster.environment_id or ""))
-    )
-    return rules.strictest_stage(list(session.scalars(query)))
 
 
 def _before(session: Session, cluster_id: str, kind: str) -> InstallTask:

@@ -36,7 +36,8 @@ class Subject:
     """What tasks are about: whose they are, who may read and change them, what makes a preview of one stale.
 
     `owner_id` is the column that names the owner; `load` returns owner and project, or raises where the actor does
-    not see them; `moved` names what the control plane knows to have moved since a task was previewed.
+    not see them; `moved` names what the control plane knows to have moved since a task was previewed; `stage` is the
+    one that policy is asked by.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Subject:
     change: Permission
     load: Callable[[Session, str, Actor], tuple[Owner, Project]]
     moved: Callable[[Session, InstallTask], list[str]]
+    stage: Callable[[Session, Any], str]
 
     def readable(self, core: Core, actor: Actor, owner_id: str) -> tuple[Owner, Project]:
         """Return an owner and its project. Raises Problem `not_found` or its like, `permission_denied`."""
@@ -297,10 +299,13 @@ def _of_preview(
 def _check_not_stale(session: Session, subject: Subject, task: InstallTask) -> None:
     """Refuse what the control plane knows to have moved; the playbook compares with the hosts themselves."""
     moved = subject.moved(session, task)
+    owner_id: str = getattr(task, subject.owner_id.key)
+    if subject.stage(session, subject.owner(session, owner_id)) != task.stage:
+        moved.append("the stage")
     later = session.scalar(
         select(InstallTask.id).where(
             InstallTask.subject == subject.name,
-            subject.owner_id == getattr(task, subject.owner_id.key),
+            subject.owner_id == owner_id,
             InstallTask.id != task.id,
             InstallTask.started_at > task.created_at,
         )

@@ -190,13 +190,16 @@ def test_a_blocking_check_gives_no_reference(shop: Installation) -> None:
         installs.apply(shop.core, operator(shop), env, task["preview_ref"])
 
 
-@pytest.mark.parametrize("moved", ["nodes", "task", "environment", "kind"])
+@pytest.mark.parametrize("moved", ["nodes", "stage", "task", "environment", "kind"])
 def test_what_moved_since_refuses(shop: Installation, moved: str) -> None:
     env = environment(shop)
     task = previewed(shop, env)
     if moved == "nodes":
         nodes = [{"host_id": "hst", "role": "compose_manager"}]
         environments.set_nodes(shop.core, operator(shop), env, nodes)
+    elif moved == "stage":
+        # What was shown for development is no preview of production.
+        environments.update(shop.core, operator(shop), env, {"stage": "production"})
     elif moved == "task":
         shop.clock.pass_(seconds=1)
         applied(shop, env)
