@@ -275,6 +275,54 @@ def test_what_another_service_has_is_told_with_its_owner_and_never_taken(shop: C
     assert shop.get("configmap", "settings")["data"] == {"greeting": "hello"}
 
 
+OTHER_PLACE = DEPLOYMENT.replace("DB_KEY", "DSN")
+NO_SECRET = DEPLOYMENT.replace('value: "{{ password }}"', "value: none")
+
+
+def changed_fields(preview: dict[str, Any], name: str) -> dict[str, Any]:
+    (row,) = [row for row in preview["services"] if row["name"] == name]
+    return {change["path"].rpartition(".")[2]: change for change in row["changes"]}
+
+
+def test_a_secret_of_what_runs_is_masked_still_after_a_release_that_failed_before_it_was_replaced(
+    shop: ClusterRuns,
+) -> None:
+    shop.release(shop.spec("rel_1", DEPLOYMENT, variables={"password": "secret-of-1"}), 1)
+    run = shop.begin(shop.spec("rel_2", OTHER_PLACE), 2)
+    before(run, "apply", killed)
+    with pytest.raises(Killed):
+        operation.roll(run)
+    found = shop.preview(shop.spec("rel_3", OTHER_PLACE))
+    assert changed_fields(found, "Deployment/web")["env[DB_KEY]"]["before"].startswith("hmac:")
+    assert "secret-of-1" not in json.dumps(found)
+    shop.release(shop.spec("rel_3", OTHER_PLACE), 3)
+    # What is there no more needs no mask.
+    assert shop.held().hidden == {
+        "apps/Deployment/web": ["spec.template.spec.containers[web].env[DSN].value"]
+    }
+
+
+def test_what_two_runs_of_one_release_hide_is_joined(shop: ClusterRuns) -> None:
+    shop.release(shop.spec("rel_1", CONFIG), 1)
+    lost, taken_up = (
+        shop.begin(shop.spec("rel_2", text), token) for text, token in ((DEPLOYMENT, 2), (OTHER_PLACE, 3))
+    )
+    for run in (lost, taken_up):
+        operation.take(run, objects=run.union())
+    (paths,) = shop.held().hidden.values()
+    assert [path.rpartition(".env")[2] for path in paths] == ["[DB_KEY].value", "[DSN].value"]
+
+
+def test_a_secret_of_the_colour_that_is_kept_is_masked_when_it_is_taken_again(shop: ClusterRuns) -> None:
+    first = shop.spec("rel_1", DEPLOYMENT, SERVICE, variables={"password": "secret-of-1"}, **BLUE_GREEN)
+    shop.release(first, 1)
+    shop.release(shop.spec("rel_2", NO_SECRET, SERVICE, variables={"image": "shop:2"}, **BLUE_GREEN), 2)
+    found = shop.preview(shop.spec("rel_3", NO_SECRET, SERVICE, variables={"image": "shop:3"}, **BLUE_GREEN))
+    row = changed_fields(found, "Deployment/web-blue")
+    assert row["value"]["before"].startswith("hmac:")
+    assert "secret-of-1" not in json.dumps(found)
+
+
 def take_over(shop: ClusterRuns, manager: str, data: dict[str, str]) -> None:
     thing = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": data}
     words = ["apply", "--server-side", "--force-conflicts", f"--field-manager={manager}", "-f", "-"]

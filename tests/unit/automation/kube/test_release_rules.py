@@ -134,6 +134,15 @@ def test_the_inventory_is_read_as_it_was_written_and_is_nobody_elses() -> None:
     one.require_newest(7)
 
 
+def test_what_any_of_several_releases_hides_stays_hidden() -> None:
+    first, second = (
+        {"Secret/a": ["data.x"], "Deployment/web": ["env.B"]},
+        {"Deployment/web": ["env.A", "env.B"]},
+    )
+    both = {"Deployment/web": ["env.A", "env.B"], "Secret/a": ["data.x"]}
+    assert inventory.joined(first, second) == inventory.joined(second, first) == both
+
+
 def test_quotas() -> None:
     full = {
         "metadata": {"name": "q"},

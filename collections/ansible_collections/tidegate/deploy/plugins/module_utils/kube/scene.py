@@ -47,11 +47,11 @@ class Scene:
 
     def hidden(self, one: Ref) -> list[str]:
         """The paths of the object's values that a secret variable is, or was, part of."""
-        return self._hidden.get(one, []) + self.held.hidden.get(_word(one), [])
+        return self._hidden.get(one, []) + self.held.hidden.get(word(one), [])
 
     def hidden_words(self) -> dict[str, list[str]]:
         """The same of the release alone, as the inventory keeps it."""
-        return {_word(one): paths for one, paths in self._hidden.items()}
+        return {word(one): paths for one, paths in self._hidden.items()}
 
     def touched(self) -> list[Ref]:
         """Everything whose change makes a preview stale."""
@@ -154,7 +154,8 @@ def _is_namespaced(cluster: Cluster, scopes: Mapping[tuple[str, str], bool], one
     return own if own is not None else not (one.kind in kinds.CLUSTER_SCOPED and kinds.is_own(one))
 
 
-def _word(one: Ref) -> str:
+def word(one: Ref) -> str:
+    """What the inventory calls an object that hides values."""
     return f"{one.group}/{one.kind}/{one.name}"
 
 
