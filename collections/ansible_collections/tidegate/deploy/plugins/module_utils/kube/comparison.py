@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,7 +10,7 @@ from typing import Any
 
 from ..release.veil import Veil
 from . import kinds, ownership
-from .manifests import Manifests, value_at
+from .manifests import Manifests, decoded, value_at
 
 MOST_CHANGES = 200
 _MOST_TEXT = 2000
@@ -79,11 +77,7 @@ def texts_of_secret(thing: Mapping[str, Any]) -> set[str]:
         return set()
     texts = {str(value) for value in (thing.get("stringData") or {}).values()}
     for value in (thing.get("data") or {}).values():
-        texts.add(str(value))
-        try:
-            texts.add(base64.b64decode(str(value), validate=True).decode())
-        except (binascii.Error, ValueError):
-            continue
+        texts |= {str(value), decoded(value) or ""}
     return {text for text in texts if len(text) >= 4}
 
 

@@ -7,6 +7,8 @@ The text of a rendered release is canonical JSON: `{"objects": [...], "secrets":
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,9 +37,15 @@ class Manifests:
 
 
 def render(
-    text: str, variables: Mapping[str, Any], schema: Mapping[str, Mapping[str, Any]] | None = None
+    text: str,
+    variables: Mapping[str, Any],
+    schema: Mapping[str, Mapping[str, Any]] | None = None,
+    is_generated: bool = False,
 ) -> Manifests:
     """The objects with their variables filled in.
+
+    `is_generated` says that a kustomization was built to this: what its Secrets hold in base64 may be a generator's
+    text, with variables in it.
 
     Raises ReleaseError: manifest_invalid for the manifests, validation_error for the variables and where they are.
     """
@@ -53,6 +61,8 @@ def render(
                 _require_hidden(thing, path, sorted(used & hidden)[0])
                 secrets.append((index, *path))
 
+        if is_generated and thing["kind"] == "Secret":
+            thing = _encoded_filled(thing, values, note)
         objects[index] = _filled(thing, values, (), note)
     for thing in objects:
         _require_names(thing)
@@ -68,6 +78,14 @@ def stored(text: str) -> Manifests:
     except (ValueError, KeyError, TypeError) as error:
         raise documents.invalid("the stored release cannot be read") from error
     return Manifests(objects, secrets)
+
+
+def decoded(value: Any) -> str | None:
+    """The text that a Secret's base64 stands for, which may be in lines; None when it stands for none."""
+    try:
+        return base64.b64decode("".join(str(value).split()), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
 
 
 def value_at(node: Any, path: Sequence[str | int]) -> Any:
@@ -89,6 +107,21 @@ def _filled(node: Any, values: Mapping[str, Any], path: Path, note: Any) -> Any:
         return node
     note(path, typed.names(node, values))
     return typed.filled(node, values)
+
+
+def _encoded_filled(thing: dict[str, Any], values: Mapping[str, Any], note: Any) -> dict[str, Any]:
+    """A Secret with the variables filled in that are inside of its base64. Values come in later: none is read again."""
+    data = thing.get("data")
+    if not isinstance(data, dict):
+        return thing
+    filled = dict(data)
+    for key, value in data.items():
+        text = decoded(value)
+        if text is not None and "{{" in text:
+            note(("data", key), typed.names(text, values))
+            whole = typed.text(typed.filled(text, values))
+            filled[key] = base64.b64encode(whole.encode("utf-8", "surrogatepass")).decode()
+    return {**thing, "data": filled}
 
 
 def _require_hidden(thing: Mapping[str, Any], path: Path, name: str) -> None:
