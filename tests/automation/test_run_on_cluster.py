@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.tidegate.deploy.plugins.module_utils.kube import canary_run, operation
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube import canary_run, inventory, operation
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube.hold import Hold
 from ansible_collections.tidegate.deploy.plugins.module_utils.kube.session import ApiError
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
@@ -321,6 +322,21 @@ def test_a_secret_of_the_colour_that_is_kept_is_masked_when_it_is_taken_again(sh
     row = changed_fields(found, "Deployment/web-blue")
     assert row["value"]["before"].startswith("hmac:")
     assert "secret-of-1" not in json.dumps(found)
+
+
+def test_the_inventorys_own_name_is_refused_and_never_pruned(shop: ClusterRuns) -> None:
+    shop.release(shop.spec("rel_1", CONFIG), 1)
+    own = CONFIG.replace("settings", inventory.name("shop-test"))
+    with pytest.raises(ReleaseError, match="keeps what it applied") as refused:
+        shop.preview(shop.spec("rel_2", CONFIG, own))
+    assert refused.value.error_key == "validation_error"
+    # A release of before this was refused had it.
+    objects = [*shop.held().objects, inventory.ref("shop-test", shop.namespace)]
+    Hold(shop.cluster, "shop-test", shop.namespace, shop.held(), 2).begin(objects=objects, hidden={})
+    spec = shop.spec("rel_3", CONFIG)
+    assert {row["action"] for row in shop.preview(spec)["services"]} == {"none"}
+    shop.release(spec, 3)
+    assert [one.name for one in shop.held().objects] == ["settings"]
 
 
 def take_over(shop: ClusterRuns, manager: str, data: dict[str, str]) -> None:

@@ -19,6 +19,11 @@ def name(project: str) -> str:
     return f"tidegate-{project}".lower().replace("_", "-")
 
 
+def ref(project: str, namespace: str) -> kinds.Ref:
+    """The ConfigMap: no release may hold it, and none prunes it."""
+    return kinds.Ref("v1", "ConfigMap", namespace, name(project))
+
+
 @dataclass
 class Inventory:
     """`kept` are objects of an earlier colour that stay for now, `kept_until` (seconds since the epoch) until when.
