@@ -7,12 +7,18 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tidegate.deploy.plugins.module_utils.kube import canary_run, inventory, operation
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube import (
+    canary_run,
+    inventory,
+    kubeconfig,
+    operation,
+)
 from ansible_collections.tidegate.deploy.plugins.module_utils.kube.hold import Hold
-from ansible_collections.tidegate.deploy.plugins.module_utils.kube.session import ApiError
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube.session import ApiError, Session
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
 from tests.lab.kube import KubeApi
@@ -337,6 +343,23 @@ def test_the_inventorys_own_name_is_refused_and_never_pruned(shop: ClusterRuns) 
     assert {row["action"] for row in shop.preview(spec)["services"]} == {"none"}
     shop.release(spec, 3)
     assert [one.name for one in shop.held().objects] == ["settings"]
+
+
+def test_a_certificate_that_is_not_checked_is_warned_of_and_raises_the_risk(
+    shop: ClusterRuns, tmp_path: Path
+) -> None:
+    verified = shop.preview(shop.spec("rel_1", CONFIG))
+    document = json.loads(shop.api.kubeconfig.read_text())
+    server = document["clusters"][0]["cluster"]["server"]
+    document["clusters"][0]["cluster"] = {"server": server, "insecure-skip-tls-verify": True}
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(document))
+    with Session(kubeconfig.read(str(path))) as session:
+        found = ClusterRuns(shop.api, session, shop.namespace).preview(shop.spec("rel_1", CONFIG))
+    told = [one for one in found["checks"] if one["code"] == "tls_unverified"]
+    assert [one["level"] for one in told] == ["warning"]
+    assert set(found["risk_facts"]) - set(verified["risk_facts"]) == {"tls_unverified"}
+    assert "tls_unverified" not in [one["code"] for one in verified["checks"]]
 
 
 def take_over(shop: ClusterRuns, manager: str, data: dict[str, str]) -> None:

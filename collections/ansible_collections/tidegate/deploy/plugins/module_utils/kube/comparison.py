@@ -66,6 +66,7 @@ def hidden_paths(manifests: Manifests) -> dict[int, list[str]]:
 def secret_texts(manifests: Manifests) -> set[str]:
     """The texts that must be shown nowhere."""
     texts = {str(value_at(manifests.objects[int(index)], path)) for index, *path in manifests.secrets}
+    texts.update(manifests.texts)
     for thing in manifests.objects:
         texts |= texts_of_secret(thing)
     return {text for text in texts if len(text) >= 4}

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Manifests and variables become the objects of a release, and a value never becomes structure.
 
-The text of a rendered release is canonical JSON: `{"objects": [...], "secrets": [[index, key, ...], ...]}`, where
-`secrets` are the paths of the values that a secret variable is part of.
+The text of a rendered release is canonical JSON: `{"objects": [...], "secrets": [[index, key, ...], ...], "texts":
+[...]}`, where `secrets` are the paths of the values that a secret variable is part of, and `texts` what those variables
+are: a program may tell its password without what is around it. Without secrets there are no `texts`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..release import variables as typed
@@ -23,17 +24,18 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Manifests:
-    """The objects of a release in the order they were written, and where secret variables are in them."""
+    """A release's objects in the order they were written, where secret variables are in them, and what these are."""
 
     objects: list[dict[str, Any]]
     secrets: list[Path]
+    texts: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         """The same text for the same objects."""
-        return json.dumps(
-            {"objects": self.objects, "secrets": [list(path) for path in self.secrets]},
-            sort_keys=True, separators=(",", ":"), ensure_ascii=False,
-        )  # fmt: skip
+        document: dict[str, Any] = {"objects": self.objects, "secrets": [list(path) for path in self.secrets]}
+        if self.texts:
+            document["texts"] = self.texts
+        return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def render(
@@ -53,6 +55,7 @@ def render(
     values = typed.checked(variables, schema)
     hidden = {name for name, rule in schema.items() if rule.get("secret")}
     secrets: list[Path] = []
+    texts: set[str] = set()
     objects = documents.read(text)
     for index, thing in enumerate(objects):
 
@@ -60,6 +63,7 @@ def render(
             if used & hidden:
                 _require_hidden(thing, path, sorted(used & hidden)[0])
                 secrets.append((index, *path))
+                texts.update(typed.text(values[name]) for name in used & hidden)
 
         if is_generated and thing["kind"] == "Secret":
             thing = _encoded_filled(thing, values, note)
@@ -67,7 +71,7 @@ def render(
     for thing in objects:
         _require_names(thing)
         shapes.require(thing)
-    return Manifests(objects, secrets)
+    return Manifests(objects, secrets, sorted(texts))
 
 
 def stored(text: str) -> Manifests:
@@ -75,9 +79,10 @@ def stored(text: str) -> Manifests:
     try:
         document = json.loads(text)
         objects, secrets = document["objects"], [tuple(path) for path in document["secrets"]]
+        texts = [str(one) for one in document.get("texts", [])]
     except (ValueError, KeyError, TypeError) as error:
         raise documents.invalid("the stored release cannot be read") from error
-    return Manifests(objects, secrets)
+    return Manifests(objects, secrets, texts)
 
 
 def decoded(value: Any) -> str | None:
