@@ -23,9 +23,18 @@ _REFUSED = (
     "helmChartInflationGenerator",
 )
 _NAMING = ("resources", "bases", "components")
+_FILES = (
+    "crds",
+    "configurations",
+    "patchesStrategicMerge",
+    "replacements",
+    "openapi",
+    "patches",
+    "patchesJson6902",
+)
+_GENERATORS = ("configMapGenerator", "secretGenerator")
 _GUARDED = {
-    *_REFUSED, *_NAMING, "crds", "configurations", "patchesStrategicMerge", "replacements", "openapi", "patches",
-    "patchesJson6902", "configMapGenerator", "secretGenerator", "buildMetadata", "files", "envs", "env", "path",
+    *_REFUSED, *_NAMING, *_FILES, *_GENERATORS, "buildMetadata", "files", "envs", "env", "path",
 }  # fmt: skip
 _FOLDED = {name.casefold() for name in _GUARDED}
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*\}\}")
@@ -71,10 +80,16 @@ def _check_one(name: str, text: str, files: Mapping[str, str]) -> None:
     for field in _REFUSED:
         if documents[0].get(field):
             raise Problem("manifest_invalid", f"{field} in {name}: no plugin, function or chart is run")
+    if documents[0].get("buildMetadata"):
+        raise Problem("manifest_invalid", f"buildMetadata in {name} would tell where it was built")
+    folder = PurePosixPath(name).parent
     for entry in _named(documents[0], name):
-        where = _inside(PurePosixPath(name).parent, entry)
+        where = _inside(folder, entry)
         if where not in files and not _has_kustomization(files, where):
-            raise Problem("manifest_invalid", f"{name} names {entry[:200]!r}, which is not in the directory")
+            raise _absent(name, entry)
+    for entry in (*_named_files(documents[0], name), *_generated(documents[0], name)):
+        if _inside(folder, entry) not in files:
+            raise _absent(name, entry)
 
 
 def _require_exact_names(value: object, name: str) -> None:
@@ -97,6 +112,47 @@ def _named(document: Mapping[str, Any], name: str) -> Iterator[str]:
         if not isinstance(entries, list) or not all(isinstance(one, str) for one in entries):
             raise Problem("manifest_invalid", f"{field} in {name} is no list of names")
         yield from entries
+
+
+def _named_files(document: Mapping[str, Any], name: str) -> Iterator[str]:
+    """What the fields name that name files only: by itself, or as the `path` of a mapping."""
+    for field in _FILES:
+        found = document.get(field) or []
+        for one in found if isinstance(found, list) else [found]:
+            entry = one.get("path") or None if isinstance(one, Mapping) else one
+            # A patch may also be written out in place.
+            if entry is None or (field == "patchesStrategicMerge" and "\n" in str(entry).strip()):
+                continue
+            yield _text(entry, field, name)
+
+
+def _generated(document: Mapping[str, Any], name: str) -> Iterator[str]:
+    """The files that generators take in."""
+    for field in _GENERATORS:
+        for one in _list(document.get(field), field, name):
+            if not isinstance(one, Mapping):
+                raise Problem("manifest_invalid", f"{field} in {name} is no list of mappings")
+            for entry in _list(one.get("files"), field, name):
+                text = _text(entry, field, name)
+                yield text.partition("=")[2] or text
+            envs = [*_list(one.get("envs"), field, name), *([one["env"]] if one.get("env") else [])]
+            yield from (_text(entry, field, name) for entry in envs)
+
+
+def _list(found: Any, field: str, name: str) -> list[Any]:
+    if not isinstance(found or [], list):
+        raise Problem("manifest_invalid", f"{field} in {name} is no list")
+    return found or []
+
+
+def _text(entry: Any, field: str, name: str) -> str:
+    if not isinstance(entry, str):
+        raise Problem("manifest_invalid", f"{field} in {name} names {str(entry)[:200]}, which is no file")
+    return entry
+
+
+def _absent(name: str, entry: str) -> Problem:
+    return Problem("manifest_invalid", f"{name} names {entry[:200]!r}, which is not in the directory")
 
 
 def _inside(folder: PurePosixPath, entry: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests import hostile_kustomizations
 from tests.api.people import Caller
 
 CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\n"
@@ -41,7 +42,15 @@ SCHEMA = {
 }
 KUSTOMIZATION = {
     "kustomization.yaml": "resources: [base, extra.yaml]\n",
-    "base/kustomization.yaml": "resources: [web.yaml]\nconfigMapGenerator: [{name: a, literals: [b=c]}]\n",
+    "base/kustomization.yaml": """\
+resources: [web.yaml]
+configMapGenerator: [{name: a, literals: [b=c], files: [extra=../extra.yaml]}, {name: b, envs: [b.env]}]
+patches: [{path: patch.yaml}, {patch: "x: y", target: {kind: A}}]
+patchesStrategicMerge: ["kind: A\\n\\nx: y"]
+openapi: {version: v1.20.4}
+""",
+    "base/b.env": "a=b",
+    "base/patch.yaml": WEB,
     "base/web.yaml": WEB,
     "extra.yaml": CONFIG,
 }
@@ -130,7 +139,10 @@ def test_a_kustomization_is_packed_whole(admin: Caller, service: str) -> None:
     assert made.json["template"] == ""
 
 
-@pytest.mark.parametrize(("changed", "error_key"), HOSTILE)
+@pytest.mark.parametrize(
+    ("changed", "error_key"),
+    [*HOSTILE, *(({"kustomization": files}, "manifest_invalid") for files in hostile_kustomizations.HOSTILE)],
+)
 def test_what_can_never_work_or_would_do_harm_is_not_kept(
     admin: Caller, service: str, changed: dict[str, Any], error_key: str
 ) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Callable
@@ -371,6 +372,31 @@ def test_a_kustomization_is_rendered(shop: ClusterReleases, get: Callable[..., A
     shop.release(spec, 1)
     assert get("deployment", "a-web")["spec"]["template"]["spec"]["containers"][0]["image"] == "shop:7"
     assert get("configmap", "a-settings")["data"] == {"greeting": "hello"}
+
+
+def test_variables_in_the_generators_of_a_kustomization_are_filled_in(
+    shop: ClusterReleases, get: Callable[..., Any]
+) -> None:
+    long = "x" * 80
+    files = {
+        "kustomization.yaml": "generatorOptions: {disableNameSuffixHash: true}\n"
+        "secretGenerator: [{name: keys, literals: ['pw={{ password }}'], envs: [keys.env], files: [whole.txt]}]\n"
+        "configMapGenerator: [{name: settings, literals: ['greeting={{ greeting }}']}]\n",
+        "keys.env": f"dsn={long}{{{{ password }}}}@db\n",
+        "whole.txt": "count {{ replicas }}\n",
+    }
+    spec = {**shop.spec("rel_1"), "manifests": None, "kustomization": {"files": files}}
+    preview = shop.preview(spec)
+    shop.release(spec, 1)
+    held = {key: base64.b64decode(value).decode() for key, value in get("secret", "keys")["data"].items()}
+    assert held == {
+        "pw": "canary-secret-1", "dsn": f"{long}canary-secret-1@db", "whole.txt": "count 0\n",
+    }  # fmt: skip
+    assert get("configmap", "settings")["data"] == {"greeting": "hello"}
+    preview.pop("rendered")
+    told = json.dumps([preview, shop.result("apply"), shop.said])
+    assert "canary-secret-1" not in told
+    assert get("secret", "keys")["data"]["pw"] not in told
 
 
 def test_by_hand_without_a_preview(shop: ClusterReleases, get: Callable[..., Any], tmp_path: Path) -> None:

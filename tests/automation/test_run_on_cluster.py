@@ -7,11 +7,18 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tidegate.deploy.plugins.module_utils.kube import canary_run, operation
-from ansible_collections.tidegate.deploy.plugins.module_utils.kube.session import ApiError
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube import (
+    canary_run,
+    inventory,
+    kubeconfig,
+    operation,
+)
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube.hold import Hold
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube.session import ApiError, Session
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
 from tests.lab.kube import KubeApi
@@ -273,6 +280,86 @@ def test_what_another_service_has_is_told_with_its_owner_and_never_taken(shop: C
         shop.release({**spec, "strategy_params": {"force_conflicts": True}}, 2)
     assert refused.value.error_key == "conflict"
     assert shop.get("configmap", "settings")["data"] == {"greeting": "hello"}
+
+
+OTHER_PLACE = DEPLOYMENT.replace("DB_KEY", "DSN")
+NO_SECRET = DEPLOYMENT.replace('value: "{{ password }}"', "value: none")
+
+
+def changed_fields(preview: dict[str, Any], name: str) -> dict[str, Any]:
+    (row,) = [row for row in preview["services"] if row["name"] == name]
+    return {change["path"].rpartition(".")[2]: change for change in row["changes"]}
+
+
+def test_a_secret_of_what_runs_is_masked_still_after_a_release_that_failed_before_it_was_replaced(
+    shop: ClusterRuns,
+) -> None:
+    shop.release(shop.spec("rel_1", DEPLOYMENT, variables={"password": "secret-of-1"}), 1)
+    run = shop.begin(shop.spec("rel_2", OTHER_PLACE), 2)
+    before(run, "apply", killed)
+    with pytest.raises(Killed):
+        operation.roll(run)
+    found = shop.preview(shop.spec("rel_3", OTHER_PLACE))
+    assert changed_fields(found, "Deployment/web")["env[DB_KEY]"]["before"].startswith("hmac:")
+    assert "secret-of-1" not in json.dumps(found)
+    shop.release(shop.spec("rel_3", OTHER_PLACE), 3)
+    # What is there no more needs no mask.
+    assert shop.held().hidden == {
+        "apps/Deployment/web": ["spec.template.spec.containers[web].env[DSN].value"]
+    }
+
+
+def test_what_two_runs_of_one_release_hide_is_joined(shop: ClusterRuns) -> None:
+    shop.release(shop.spec("rel_1", CONFIG), 1)
+    lost, taken_up = (
+        shop.begin(shop.spec("rel_2", text), token) for text, token in ((DEPLOYMENT, 2), (OTHER_PLACE, 3))
+    )
+    for run in (lost, taken_up):
+        operation.take(run, objects=run.union())
+    (paths,) = shop.held().hidden.values()
+    assert [path.rpartition(".env")[2] for path in paths] == ["[DB_KEY].value", "[DSN].value"]
+
+
+def test_a_secret_of_the_colour_that_is_kept_is_masked_when_it_is_taken_again(shop: ClusterRuns) -> None:
+    first = shop.spec("rel_1", DEPLOYMENT, SERVICE, variables={"password": "secret-of-1"}, **BLUE_GREEN)
+    shop.release(first, 1)
+    shop.release(shop.spec("rel_2", NO_SECRET, SERVICE, variables={"image": "shop:2"}, **BLUE_GREEN), 2)
+    found = shop.preview(shop.spec("rel_3", NO_SECRET, SERVICE, variables={"image": "shop:3"}, **BLUE_GREEN))
+    row = changed_fields(found, "Deployment/web-blue")
+    assert row["value"]["before"].startswith("hmac:")
+    assert "secret-of-1" not in json.dumps(found)
+
+
+def test_the_inventorys_own_name_is_refused_and_never_pruned(shop: ClusterRuns) -> None:
+    shop.release(shop.spec("rel_1", CONFIG), 1)
+    own = CONFIG.replace("settings", inventory.name("shop-test"))
+    with pytest.raises(ReleaseError, match="keeps what it applied") as refused:
+        shop.preview(shop.spec("rel_2", CONFIG, own))
+    assert refused.value.error_key == "validation_error"
+    # A release of before this was refused had it.
+    objects = [*shop.held().objects, inventory.ref("shop-test", shop.namespace)]
+    Hold(shop.cluster, "shop-test", shop.namespace, shop.held(), 2).begin(objects=objects, hidden={})
+    spec = shop.spec("rel_3", CONFIG)
+    assert {row["action"] for row in shop.preview(spec)["services"]} == {"none"}
+    shop.release(spec, 3)
+    assert [one.name for one in shop.held().objects] == ["settings"]
+
+
+def test_a_certificate_that_is_not_checked_is_warned_of_and_raises_the_risk(
+    shop: ClusterRuns, tmp_path: Path
+) -> None:
+    verified = shop.preview(shop.spec("rel_1", CONFIG))
+    document = json.loads(shop.api.kubeconfig.read_text())
+    server = document["clusters"][0]["cluster"]["server"]
+    document["clusters"][0]["cluster"] = {"server": server, "insecure-skip-tls-verify": True}
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(document))
+    with Session(kubeconfig.read(str(path))) as session:
+        found = ClusterRuns(shop.api, session, shop.namespace).preview(shop.spec("rel_1", CONFIG))
+    told = [one for one in found["checks"] if one["code"] == "tls_unverified"]
+    assert [one["level"] for one in told] == ["warning"]
+    assert set(found["risk_facts"]) - set(verified["risk_facts"]) == {"tls_unverified"}
+    assert "tls_unverified" not in [one["code"] for one in verified["checks"]]
 
 
 def take_over(shop: ClusterRuns, manager: str, data: dict[str, str]) -> None:

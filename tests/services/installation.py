@@ -87,7 +87,7 @@ class Installation:
         document = {
             "schema": "tidegate.preview/v1",
             "host": "a",
-            "rendered": spec.get("rendered") or spec["compose"],
+            "rendered": spec.get("rendered") or spec.get("compose") or spec["manifests"],
             "shown": "{}",
             "images": [{"service": "web", "reference": "shop:1", "digest": None, "image_id": "sha256:1"}],
             "services": [{"name": "web", "action": "change", "changes": []}],

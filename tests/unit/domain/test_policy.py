@@ -98,6 +98,12 @@ def test_production_is_never_low() -> None:
     assert risk_of("development", "apply", [])[0] == Risk.LOW
 
 
+def test_a_cluster_whose_certificate_is_not_verified_raises_the_risk_and_is_named() -> None:
+    risk, reasons = risk_of("development", "apply", ["tls_unverified"])
+    assert risk > risk_of("development", "apply", [])[0]
+    assert reasons == ["the cluster's certificate is not verified"]
+
+
 def test_each_risk_has_the_sla_of_the_design() -> None:
     assert [SLA[risk].total_seconds() / 60 for risk in Risk] == [480, 120, 30, 15]
 

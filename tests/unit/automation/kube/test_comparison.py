@@ -3,6 +3,7 @@
 
 import json
 
+import pytest
 from ansible_collections.tidegate.deploy.plugins.module_utils.kube import comparison, fingerprint, kinds
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.veil import Veil
 
@@ -67,6 +68,45 @@ def test_variables_that_look_secret_are_masked() -> None:
     (row,) = comparison.changes(before, after, [], VEIL)
     assert "old1" not in json.dumps(row)
     assert "new1" not in json.dumps(row)
+
+
+KEY = {"name": "DB_PASSWORD", "value": "hunter22"}
+PLAIN = {"name": "A", "value": "1"}
+
+
+@pytest.mark.parametrize(
+    ("other", "where"),
+    [
+        (deployment(), "spec.template.spec.containers[web].env[DB_PASSWORD]"),
+        (deployment(container={"env": None}), "spec.template.spec.containers[web].env"),
+        (deployment(container={"env": [PLAIN, PLAIN]}), "spec.template.spec.containers[web].env"),
+        (deployment(container={"name": "old"}), "spec.template.spec.containers[web]"),
+        ({**deployment(), "spec": {"replicas": 2}}, "spec.template"),
+        ({**deployment(), "spec": None}, "spec"),
+    ],
+    ids=["variable", "variables", "twice", "container", "template", "all"],
+)
+def test_variables_that_look_secret_are_masked_where_they_come_and_go(other: dict, where: str) -> None:
+    one = deployment(container={"env": [PLAIN, KEY]})
+    for before, after, side in ((other, one, "after"), (one, other, "before")):
+        rows = comparison.changes(before, after, [], VEIL)
+        (row,) = [row for row in rows if row["path"] == where]
+        # The same mask as in the text of the whole, so that both tell of the same value.
+        assert VEIL.mask("hunter22") in json.dumps(row[side])
+        assert "DB_PASSWORD" in json.dumps(row[side])
+        assert "hunter22" not in json.dumps(rows)
+    text = json.dumps(comparison.shown(one, [], VEIL))
+    assert VEIL.mask("hunter22") in text
+    assert "hunter22" not in text
+    assert '{"name": "A", "value": "1"}' in text
+
+
+def test_a_variable_that_is_there_twice_is_masked() -> None:
+    before = deployment(container={"env": [KEY, KEY]})
+    after = deployment(container={"env": [KEY, {**KEY, "value": "hunter33"}]})
+    (row,) = comparison.changes(before, after, [], VEIL)
+    assert "hunter" not in json.dumps([row, comparison.shown(after, [], VEIL)])
+    assert row["before"] != row["after"]
 
 
 def secret(**values: str) -> dict:

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Variables in manifests: values stay values, secrets stay where nobody looks."""
 
+import base64
+import textwrap
+
 import pytest
 from ansible_collections.tidegate.deploy.plugins.module_utils.kube import comparison, manifests
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
@@ -49,7 +52,74 @@ def test_whole_placeholders_keep_their_type_and_the_text_is_canonical() -> None:
 def test_places_of_secrets_are_known_by_name() -> None:
     found = manifests.render(DEPLOYMENT, VALUES, SCHEMA)
     assert comparison.hidden_paths(found) == {0: ["spec.template.spec.containers[web].env[KEY].value"]}
-    assert comparison.secret_texts(found) == {"prefix-hunter22"}
+    # What is printed may be the secret without what is around it.
+    assert comparison.secret_texts(found) == {"prefix-hunter22", "hunter22"}
+    assert comparison.secret_texts(manifests.stored(found.text())) == {"prefix-hunter22", "hunter22"}
+
+
+def test_a_release_that_was_stored_without_its_secrets_texts_is_read_as_it_was() -> None:
+    text = '{"objects":[{"data":{"x":"hunter22"},"kind":"ConfigMap"}],"secrets":[[0,"data","x"]]}'
+    found = manifests.stored(text)
+    assert comparison.secret_texts(found) == {"hunter22"}
+    assert found.text() == text
+
+
+GENERATED = """
+apiVersion: v1
+kind: Secret
+metadata: {name: keys-d6k2m2cdm2}
+data:
+  key: %s
+  lines: |
+    %s
+  plain: cGxhaW4=
+  binary: /wA=
+"""
+
+
+def generated(key: str, lines: str = "x") -> str:
+    """What `kubectl kustomize` makes of a secretGenerator: long values come in lines."""
+    first, second = (base64.b64encode(text.encode()).decode() for text in (key, lines))
+    return GENERATED % (first, "\n    ".join(textwrap.wrap(second, 70)))
+
+
+def test_variables_in_what_a_kustomization_encoded_are_filled_in_and_known_as_secrets() -> None:
+    lines = "count={{ count }}\n" + "x" * 80 + "\nkey={{ key }}\n{{ .Values.notOurs }}"
+    found = manifests.render(generated("{{ key }}", lines), VALUES, SCHEMA, is_generated=True)
+    data = found.objects[0]["data"]
+    assert base64.b64decode(data["key"]) == b"hunter22"
+    told = base64.b64decode(data["lines"]).decode().splitlines()
+    assert [told[0], *told[2:]] == ["count=3", "key=hunter22", "{{ .Values.notOurs }}"]
+    assert (data["plain"], data["binary"]) == ("cGxhaW4=", "/wA=")
+    assert comparison.hidden_paths(found) == {0: ["data.key", "data.lines"]}
+    assert "hunter22" in comparison.secret_texts(found)
+
+
+def test_a_value_is_not_read_again_in_what_a_kustomization_encoded() -> None:
+    hostile = base64.b64encode(b"{{ key }}").decode()
+    text = generated("{{ version }}").replace("cGxhaW4=", '"{{ version }}"')
+    found = manifests.render(text, {**VALUES, "version": hostile}, SCHEMA, is_generated=True)
+    assert base64.b64decode(found.objects[0]["data"]["key"]).decode() == hostile
+    assert found.objects[0]["data"]["plain"] == hostile
+
+
+def test_what_is_no_variable_is_refused_in_what_a_kustomization_encoded() -> None:
+    for text, said in (("{{ nothing }}", "undefined variable nothing"), ("{{ key | x }}", "no expressions")):
+        with pytest.raises(ReleaseError, match=said):
+            manifests.render(generated(text), VALUES, SCHEMA, is_generated=True)
+
+
+def test_base64_that_somebody_wrote_into_plain_manifests_is_theirs() -> None:
+    text = generated("{{ key }}")
+    found = manifests.render(text, VALUES, SCHEMA)
+    assert base64.b64decode(found.objects[0]["data"]["key"]) == b"{{ key }}"
+    assert found.secrets == []
+
+
+def test_the_text_of_base64_in_lines_is_kept_from_what_is_told() -> None:
+    long = "hunter22 " * 20
+    found = manifests.render(generated("x", long), VALUES, SCHEMA)
+    assert long in comparison.secret_texts(found)
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def is_namespaced(one: kinds.Ref) -> bool:
 
 
 def placed(*objects: dict, cluster: bool = False) -> list[dict]:
-    return ownership.placed(list(objects), "shop", is_namespaced, cluster)
+    return ownership.placed(list(objects), "shop", is_namespaced, cluster, inventory.ref("Shop_prod", "shop"))
 
 
 def test_a_namespace_is_given_and_the_servers_own_is_left_out() -> None:
@@ -62,6 +62,7 @@ def test_a_namespace_is_given_and_the_servers_own_is_left_out() -> None:
         ([thing("Namespace")], "cluster_scoped"),
         ([thing("ClusterRole", api="rbac.authorization.k8s.io/v1")], "cluster_scoped"),
         ([thing("ConfigMap"), thing("ConfigMap")], "manifests"),
+        ([thing("ConfigMap", "tidegate-shop-prod")], "manifests"),
         (
             [thing("ConfigMap"), {**thing("ConfigMap"), "metadata": {"name": "web", "namespace": "shop"}}],
             "manifests",
@@ -72,6 +73,10 @@ def test_what_a_release_may_not_hold(objects: list[dict], field: str) -> None:
     with pytest.raises(ReleaseError) as refused:
         placed(*objects)
     assert (refused.value.error_key, refused.value.detail["field"]) == ("validation_error", field)
+
+
+def test_only_the_inventorys_own_name_is_reserved() -> None:
+    assert placed(thing("Secret", "tidegate-shop-prod"), thing("ConfigMap", "tidegate-shop"))
 
 
 def test_cluster_scoped_objects_with_permission() -> None:
@@ -132,6 +137,15 @@ def test_the_inventory_is_read_as_it_was_written_and_is_nobody_elses() -> None:
     with pytest.raises(ReleaseError, match="newer operation"):
         one.require_newest(6)
     one.require_newest(7)
+
+
+def test_what_any_of_several_releases_hides_stays_hidden() -> None:
+    first, second = (
+        {"Secret/a": ["data.x"], "Deployment/web": ["env.B"]},
+        {"Deployment/web": ["env.A", "env.B"]},
+    )
+    both = {"Deployment/web": ["env.A", "env.B"], "Secret/a": ["data.x"]}
+    assert inventory.joined(first, second) == inventory.joined(second, first) == both
 
 
 def test_quotas() -> None:

@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..release.veil import Veil
 from . import kinds, ownership
-from .manifests import Manifests, value_at
+from .manifests import Manifests, decoded, value_at
 
 MOST_CHANGES = 200
 _MOST_TEXT = 2000
@@ -29,7 +27,6 @@ _SKIPPED = {
 }  # fmt: skip
 _MAPS = (("metadata", "labels"), ("metadata", "annotations"))
 _LOOKS_SECRET = re.compile(r"PASS|SECRET|TOKEN|CREDENTIAL|PRIVATE|API_?KEY", re.IGNORECASE)
-_ENVIRONMENT = re.compile(r".*\.env\[(?P<name>[^\]]*)\]\.value$")
 _SECRET_FIELDS = re.compile(r"(?:data|stringData)(?:\..*)?$", re.DOTALL)
 
 
@@ -42,8 +39,10 @@ def changes(
     rows = []
     for path, old, new in _differing(before, after, ()):
         where = path_text(path)
-        if is_secret and _SECRET_FIELDS.match(where) or _is_hidden(where, hides) or _names_secret(where):
+        if is_secret and _SECRET_FIELDS.match(where) or _is_hidden(where, hides) or _names_secret(path):
             old, new = (None if one is None else veil.mask(one) for one in (old, new))
+        else:
+            old, new = (_veiled(one, path, lambda _: False, veil) for one in (old, new))
         rows.append({"path": where, "before": _short(old), "after": _short(new)})
         if len(rows) >= MOST_CHANGES:
             break
@@ -67,6 +66,7 @@ def hidden_paths(manifests: Manifests) -> dict[int, list[str]]:
 def secret_texts(manifests: Manifests) -> set[str]:
     """The texts that must be shown nowhere."""
     texts = {str(value_at(manifests.objects[int(index)], path)) for index, *path in manifests.secrets}
+    texts.update(manifests.texts)
     for thing in manifests.objects:
         texts |= texts_of_secret(thing)
     return {text for text in texts if len(text) >= 4}
@@ -78,11 +78,7 @@ def texts_of_secret(thing: Mapping[str, Any]) -> set[str]:
         return set()
     texts = {str(value) for value in (thing.get("stringData") or {}).values()}
     for value in (thing.get("data") or {}).values():
-        texts.add(str(value))
-        try:
-            texts.add(base64.b64decode(str(value), validate=True).decode())
-        except (binascii.Error, ValueError):
-            continue
+        texts |= {str(value), decoded(value) or ""}
     return {text for text in texts if len(text) >= 4}
 
 
@@ -90,25 +86,13 @@ def shown(thing: Mapping[str, Any], hidden: Iterable[str], veil: Veil) -> dict[s
     """An object for people's eyes."""
     hides = tuple(hidden)
 
-    def masked(node: Any, path: tuple[str, ...]) -> Any:
-        where = path_text(path)
-        if path and (
-            (thing.get("kind") == "Secret" and len(path) == 2 and path[0] in ("data", "stringData"))
-            or where in hides
-            or (not isinstance(node, dict | list) and _names_secret(where))
-        ):
-            return veil.mask(node)
-        if isinstance(node, dict):
-            return {
-                key: masked(value, (*path, key))
-                for key, value in node.items()
-                if (*path, key) not in _SKIPPED
-            }
-        if isinstance(node, list):
-            return [masked(one, (*path, step)) for one, step in zip(node, _steps(node), strict=True)]
-        return node
+    is_secret = thing.get("kind") == "Secret"
 
-    return dict(masked(dict(thing), ()))
+    def conceals(path: tuple[str, ...]) -> bool:
+        is_value = is_secret and len(path) == 2 and path[0] in ("data", "stringData")
+        return is_value or bool(hides) and path_text(path) in hides
+
+    return dict(_veiled(dict(thing), (), conceals, veil))
 
 
 def path_text(path: Sequence[str | int]) -> str:
@@ -180,7 +164,8 @@ def _differing_lists(
     before: list[Any], after: list[Any], path: tuple[str, ...]
 ) -> Iterator[tuple[tuple[str, ...], Any, Any]]:
     if not (_has_names(before) and _has_names(after)):
-        if len(before) != len(after):
+        # A variable that is there twice is told with its name, which says whether its value is shown.
+        if len(before) != len(after) or path[-1:] == ("env",):
             yield path, before, after
             return
         for index, (old, new) in enumerate(zip(before, after, strict=True)):
@@ -223,9 +208,28 @@ def _is_hidden(where: str, hides: tuple[str, ...]) -> bool:
     )
 
 
-def _names_secret(where: str) -> bool:
-    match = _ENVIRONMENT.match(where)
-    return bool(match and _LOOKS_SECRET.search(match["name"]))
+def _names_secret(path: tuple[str, ...]) -> bool:
+    """Is it the value of a variable whose name looks secret?"""
+    return path[-3:-2] == ("env",) and path[-1] == "value" and _LOOKS_SECRET.search(path[-2]) is not None
+
+
+def _veiled(node: Any, path: tuple[str, ...], conceals: Callable[[tuple[str, ...]], bool], veil: Veil) -> Any:
+    """What is at a path, masked where `conceals` says so and where the name of a variable looks secret."""
+    if conceals(path):
+        return veil.mask(node)
+    if isinstance(node, Mapping):
+        is_variable = path[-2:-1] == ("env",) and _LOOKS_SECRET.search(str(node.get("name"))) is not None
+        return {
+            key: veil.mask(value)
+            if is_variable and key == "value"
+            else _veiled(value, (*path, key), conceals, veil)
+            for key, value in node.items()
+            if (*path, key) not in _SKIPPED
+        }
+    if isinstance(node, list):
+        steps = _steps(node)
+        return [_veiled(one, (*path, step), conceals, veil) for one, step in zip(node, steps, strict=True)]
+    return node
 
 
 def _short(value: Any) -> Any:

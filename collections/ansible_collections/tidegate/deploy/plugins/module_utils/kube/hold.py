@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 from ..release.errors import ReleaseError
-from . import scene
+from . import inventory, scene
 from .api_problem import problem
 from .cluster import Cluster
 from .inventory import Inventory
@@ -46,7 +46,8 @@ class Hold:
                 break
             if "objects" in changes:
                 more = {*changes["objects"], *self.held.objects, *self.held.kept}
-                changes |= {"objects": sorted(more), "hidden": {**self.held.hidden, **changes["hidden"]}}
+                hidden = inventory.joined(self.held.hidden, changes["hidden"])
+                changes |= {"objects": sorted(more), "hidden": hidden}
         raise self._lost()
 
     def go_on(self, **changes: Any) -> None:

@@ -19,11 +19,17 @@ def name(project: str) -> str:
     return f"tidegate-{project}".lower().replace("_", "-")
 
 
+def ref(project: str, namespace: str) -> kinds.Ref:
+    """The ConfigMap: no release may hold it, and none prunes it."""
+    return kinds.Ref("v1", "ConfigMap", namespace, name(project))
+
+
 @dataclass
 class Inventory:
     """`kept` are objects of an earlier colour that stay for now, `kept_until` (seconds since the epoch) until when.
 
-    Without such a time they stay until the next release. `paused` is what a canary waits with.
+    Without such a time they stay until the next release. `paused` is what a canary waits with. `hidden` are by object
+    (`word`) the paths of values that a secret variable is, or was, part of, as long as such a value may be there.
     """
 
     release_id: str | None = None
@@ -89,6 +95,12 @@ class Inventory:
                 "target_locked", f"a newer operation ({self.fencing_token}) has this project, this one is {token}",
                 "Nothing to do: this run lost its lease.",
             )  # fmt: skip
+
+
+def joined(*each: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Hidden paths of several releases by object: what any of them hid there."""
+    words = sorted({word for one in each for word in one})
+    return {word: sorted({path for one in each for path in one.get(word, [])}) for word in words}
 
 
 def gone(

@@ -170,13 +170,15 @@ def _named_files(document: Mapping[str, Any], field: str) -> Iterator[str]:
 
 
 def _generated(document: Mapping[str, Any], field: str, name: str) -> Iterator[str]:
-    for one in document.get(field) or []:
-        if not isinstance(one, Mapping):
-            raise documents.invalid(f"{field} in {name} is no list of mappings")
-        for entry in one.get("files") or []:
-            yield str(entry).partition("=")[2] or str(entry)
-        for entry in [*(one.get("envs") or []), *([one["env"]] if one.get("env") else [])]:
-            yield str(entry)
+    found = document.get(field) or []
+    if not isinstance(found, list) or not all(isinstance(one, Mapping) for one in found):
+        raise documents.invalid(f"{field} in {name} is no list of mappings")
+    for one in found:
+        for entry in _entries(one, "files", name):
+            yield entry.partition("=")[2] or entry
+        yield from _entries(one, "envs", name)
+        if one.get("env"):
+            yield str(one["env"])
 
 
 def _path(folder: PurePosixPath, entry: str) -> str:

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Manifests and variables become the objects of a release, and a value never becomes structure.
 
-The text of a rendered release is canonical JSON: `{"objects": [...], "secrets": [[index, key, ...], ...]}`, where
-`secrets` are the paths of the values that a secret variable is part of.
+The text of a rendered release is canonical JSON: `{"objects": [...], "secrets": [[index, key, ...], ...], "texts":
+[...]}`, where `secrets` are the paths of the values that a secret variable is part of, and `texts` what those variables
+are: a program may tell its password without what is around it. Without secrets there are no `texts`.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..release import variables as typed
@@ -21,23 +24,30 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Manifests:
-    """The objects of a release in the order they were written, and where secret variables are in them."""
+    """A release's objects in the order they were written, where secret variables are in them, and what these are."""
 
     objects: list[dict[str, Any]]
     secrets: list[Path]
+    texts: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         """The same text for the same objects."""
-        return json.dumps(
-            {"objects": self.objects, "secrets": [list(path) for path in self.secrets]},
-            sort_keys=True, separators=(",", ":"), ensure_ascii=False,
-        )  # fmt: skip
+        document: dict[str, Any] = {"objects": self.objects, "secrets": [list(path) for path in self.secrets]}
+        if self.texts:
+            document["texts"] = self.texts
+        return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def render(
-    text: str, variables: Mapping[str, Any], schema: Mapping[str, Mapping[str, Any]] | None = None
+    text: str,
+    variables: Mapping[str, Any],
+    schema: Mapping[str, Mapping[str, Any]] | None = None,
+    is_generated: bool = False,
 ) -> Manifests:
     """The objects with their variables filled in.
+
+    `is_generated` says that a kustomization was built to this: what its Secrets hold in base64 may be a generator's
+    text, with variables in it.
 
     Raises ReleaseError: manifest_invalid for the manifests, validation_error for the variables and where they are.
     """
@@ -45,6 +55,7 @@ def render(
     values = typed.checked(variables, schema)
     hidden = {name for name, rule in schema.items() if rule.get("secret")}
     secrets: list[Path] = []
+    texts: set[str] = set()
     objects = documents.read(text)
     for index, thing in enumerate(objects):
 
@@ -52,12 +63,15 @@ def render(
             if used & hidden:
                 _require_hidden(thing, path, sorted(used & hidden)[0])
                 secrets.append((index, *path))
+                texts.update(typed.text(values[name]) for name in used & hidden)
 
+        if is_generated and thing["kind"] == "Secret":
+            thing = _encoded_filled(thing, values, note)
         objects[index] = _filled(thing, values, (), note)
     for thing in objects:
         _require_names(thing)
         shapes.require(thing)
-    return Manifests(objects, secrets)
+    return Manifests(objects, secrets, sorted(texts))
 
 
 def stored(text: str) -> Manifests:
@@ -65,9 +79,18 @@ def stored(text: str) -> Manifests:
     try:
         document = json.loads(text)
         objects, secrets = document["objects"], [tuple(path) for path in document["secrets"]]
+        texts = [str(one) for one in document.get("texts", [])]
     except (ValueError, KeyError, TypeError) as error:
         raise documents.invalid("the stored release cannot be read") from error
-    return Manifests(objects, secrets)
+    return Manifests(objects, secrets, texts)
+
+
+def decoded(value: Any) -> str | None:
+    """The text that a Secret's base64 stands for, which may be in lines; None when it stands for none."""
+    try:
+        return base64.b64decode("".join(str(value).split()), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
 
 
 def value_at(node: Any, path: Sequence[str | int]) -> Any:
@@ -89,6 +112,21 @@ def _filled(node: Any, values: Mapping[str, Any], path: Path, note: Any) -> Any:
         return node
     note(path, typed.names(node, values))
     return typed.filled(node, values)
+
+
+def _encoded_filled(thing: dict[str, Any], values: Mapping[str, Any], note: Any) -> dict[str, Any]:
+    """A Secret with the variables filled in that are inside of its base64. Values come in later: none is read again."""
+    data = thing.get("data")
+    if not isinstance(data, dict):
+        return thing
+    filled = dict(data)
+    for key, value in data.items():
+        text = decoded(value)
+        if text is not None and "{{" in text:
+            note(("data", key), typed.names(text, values))
+            whole = typed.text(typed.filled(text, values))
+            filled[key] = base64.b64encode(whole.encode("utf-8", "surrogatepass")).decode()
+    return {**thing, "data": filled}
 
 
 def _require_hidden(thing: Mapping[str, Any], path: Path, name: str) -> None:

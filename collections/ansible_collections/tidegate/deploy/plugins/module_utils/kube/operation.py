@@ -10,7 +10,7 @@ from typing import Any
 
 from ..host import step_record
 from ..release.errors import ReleaseError
-from . import apply, colours, kinds, rollout, scene, status
+from . import apply, colours, inventory, kinds, rollout, scene, status
 from .cluster import Cluster
 from .hold import Hold
 from .kinds import Ref
@@ -56,13 +56,15 @@ class Run:
 
     def hidden(self) -> dict[str, list[str]]:
         """What must be masked of the release before and of this one, while both may be there."""
-        return {**self.hold.held.hidden, **self.seen.hidden_words()}
+        return inventory.joined(self.hold.held.hidden, self.seen.hidden_words())
 
     def finish(self, kept: list[Ref] | None = None, kept_until: float | None = None) -> None:
         """Write that the release is what is there, and what stays beside it until when."""
+        stays = {scene.word(one) for one in kept or []}
+        of_kept = {word: paths for word, paths in self.hold.held.hidden.items() if word in stays}
         self.hold.go_on(
             objects=sorted({*self.seen.refs, *self.seen.left}), kept=sorted(kept or []), kept_until=kept_until,
-            paused=None, hidden=self.seen.hidden_words(),
+            paused=None, hidden=inventory.joined(of_kept, self.seen.hidden_words()),
         )  # fmt: skip
 
 

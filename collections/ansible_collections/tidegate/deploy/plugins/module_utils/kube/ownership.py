@@ -34,11 +34,12 @@ def placed(
     namespace: str,
     is_namespaced: Callable[[kinds.Ref], bool],
     cluster_scoped: bool,
+    reserved: kinds.Ref,
 ) -> list[dict[str, Any]]:
     """The objects with their namespace in them and without what is the server's to say.
 
-    `cluster_scoped` lets them hold what lives outside namespaces. Raises ReleaseError: validation_error for what is
-    in another namespace, outside namespaces, or there twice.
+    `cluster_scoped` lets them hold what lives outside namespaces; `reserved` is the project's inventory. Raises
+    ReleaseError: validation_error for what is in another namespace, outside namespaces, there twice, or reserved.
     """
     seen: set[tuple[str, str, str, str]] = set()
     found = []
@@ -62,6 +63,12 @@ def placed(
         else:
             one["metadata"].pop("namespace", None)
         identity = kinds.ref(one).identity
+        if identity == reserved.identity:
+            raise ReleaseError(
+                "validation_error",
+                f"{where.kind}/{where.name} is where Tidegate keeps what it applied here",
+                "Give it another name.", field="manifests",
+            )  # fmt: skip
         if identity in seen:
             raise ReleaseError(
                 "validation_error", f"{where.kind}/{where.name} is there twice", field="manifests"

@@ -84,19 +84,22 @@ def _manifests(spec: Mapping[str, Any]) -> Manifests:
     schema = spec.get("variable_schema")
     if schema is None:
         schema = {name: {"type": _KINDS.get(type(value), "string")} for name, value in variables.items()}
-    return manifests.render(_text(spec), variables, schema)
+    text, is_generated = _text(spec)
+    return manifests.render(text, variables, schema, is_generated)
 
 
-def _text(spec: Mapping[str, Any]) -> str:
+def _text(spec: Mapping[str, Any]) -> tuple[str, bool]:
+    """The manifests, and whether they were built of a kustomization."""
     if isinstance(spec.get("manifests"), str):
-        return str(spec["manifests"])
+        return str(spec["manifests"]), False
     try:
         if spec.get("manifests_file"):
-            return Path(str(spec["manifests_file"])).read_text(encoding="utf-8")
+            return Path(str(spec["manifests_file"])).read_text(encoding="utf-8"), False
         if spec.get("kustomization_dir"):
-            return kustomization.build(kustomization.folder_files(Path(str(spec["kustomization_dir"]))))
+            files = kustomization.folder_files(Path(str(spec["kustomization_dir"])))
+            return kustomization.build(files), True
     except (OSError, UnicodeDecodeError) as error:
         raise ReleaseError("manifest_invalid", f"the manifests cannot be read: {error}") from error
     if isinstance(spec.get("kustomization"), Mapping):
-        return kustomization.build(spec["kustomization"].get("files"))
+        return kustomization.build(spec["kustomization"].get("files")), True
     raise ReleaseError("manifest_invalid", "the release spec has neither manifests nor a kustomization")

@@ -47,11 +47,11 @@ class Scene:
 
     def hidden(self, one: Ref) -> list[str]:
         """The paths of the object's values that a secret variable is, or was, part of."""
-        return self._hidden.get(one, []) + self.held.hidden.get(_word(one), [])
+        return self._hidden.get(one, []) + self.held.hidden.get(word(one), [])
 
     def hidden_words(self) -> dict[str, list[str]]:
         """The same of the release alone, as the inventory keeps it."""
-        return {_word(one): paths for one, paths in self._hidden.items()}
+        return {word(one): paths for one, paths in self._hidden.items()}
 
     def touched(self) -> list[Ref]:
         """Everything whose change makes a preview stale."""
@@ -68,9 +68,10 @@ def look(cluster: Cluster, release: Release) -> Scene:
     scene = _begin(cluster, release, {"v1", "apps/v1", *first})
     renew(cluster, scene.held)
     scopes = ownership.scope_of(release.manifests.objects)
+    own = inventory.ref(release.project, release.namespace)
     scene.objects = ownership.placed(
         release.manifests.objects, release.namespace, lambda one: _is_namespaced(cluster, scopes, one),
-        release.cluster_scoped,
+        release.cluster_scoped, own,
     )  # fmt: skip
     if release.strategy == "rolling":
         scene.objects = rolling.paced(scene.objects, release.params)
@@ -78,7 +79,7 @@ def look(cluster: Cluster, release: Release) -> Scene:
         canary.require_fit(scene.objects, release.params["workload"])
     elif release.strategy == "blue_green":
         scene.objects, scene.kept = blue_green.shaped(cluster, release, scene.held, scene.objects)
-    known = [*scene.held.objects, *scene.held.kept]
+    known = [one for one in (*scene.held.objects, *scene.held.kept) if one.identity != own.identity]
     gone, left = inventory.gone(known, [*scene.refs, *scene.kept], release.prune_kinds)
     if not release.cluster_scoped:
         gone = [one for one in gone if one.namespace == release.namespace]
@@ -111,7 +112,7 @@ def renew(cluster: Cluster, known: inventory.Inventory) -> None:
 
 def held(cluster: Cluster, project: str, namespace: str) -> inventory.Inventory:
     """The project's inventory; raises ReleaseError."""
-    one = Ref("v1", "ConfigMap", namespace, inventory.name(project))
+    one = inventory.ref(project, namespace)
     return inventory.Inventory.read(asked(lambda: cluster.get(one), "the inventory"), project)
 
 
@@ -154,7 +155,8 @@ def _is_namespaced(cluster: Cluster, scopes: Mapping[tuple[str, str], bool], one
     return own if own is not None else not (one.kind in kinds.CLUSTER_SCOPED and kinds.is_own(one))
 
 
-def _word(one: Ref) -> str:
+def word(one: Ref) -> str:
+    """What the inventory calls an object that hides values."""
     return f"{one.group}/{one.kind}/{one.name}"
 
 
