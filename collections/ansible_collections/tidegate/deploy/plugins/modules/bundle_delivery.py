@@ -51,25 +51,6 @@ options:
   folder:
     description: Folder on the host; the state folder's C(bundle) unless given.
     type: path
-  step:
-    description: Which part of the work the host does; set by the action plugin.
-    type: str
-    choices: [look, settle]
-    default: look
-  wanted:
-    description: Sums and sizes of the files. Set by the action plugin.
-    type: list
-    elements: dict
-    default: []
-  taken:
-    description: Sums of the files that arrived. Set by the action plugin.
-    type: list
-    elements: str
-    default: []
-  record:
-    description: What the host is to remember of the bundle. Set by the action plugin.
-    type: dict
-    default: {}
 attributes:
   check_mode:
     description: Says what would be sent, and sends nothing.
@@ -106,52 +87,12 @@ tidegate:
   type: dict
 """
 
-import errno
-import sys
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tidegate.deploy.plugins.module_utils.host import bundle_store, state_folder
-from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
-
-ARGUMENTS = {
-    "environment_spec_file": {"type": "path"},
-    "bundle_dir": {"type": "path"},
-    "runtime_type": {"type": "str", "choices": ["compose", "k8s"]},
-    "runtime_version": {"type": "str"},
-    "features": {"type": "list", "elements": "str"},
-    "trusted_keys": {"type": "list", "elements": "str", "no_log": False},
-    "bundle_digest": {"type": "str"},
-    "verified": {"type": "dict"},
-    "rehash": {"type": "bool", "default": False},
-    "folder": {"type": "path"},
-    "step": {"type": "str", "choices": ["look", "settle"], "default": "look"},
-    "wanted": {"type": "list", "elements": "dict", "default": []},
-    "taken": {"type": "list", "elements": "str", "default": []},
-    "record": {"type": "dict", "default": {}},
-}
 
 
 def main() -> None:
-    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
-    given = module.params
-    bundle = given["folder"] or state_folder.path("bundle")
-    writing = not module.check_mode
-    try:
-        if given["step"] == "settle":
-            bundle_store.arrived(bundle, given["taken"])
-            module.exit_json(changed=True, recorded=bundle_store.record(bundle, given["record"]))
-        found = bundle_store.look(bundle, given["wanted"], given["rehash"], writing)
-        bundle_store.require_room(bundle, found, given["wanted"])
-        whole = all(one["present"] for one in found)
-        recorded = bundle_store.record(bundle, given["record"]) if whole and writing else False
-        module.exit_json(
-            changed=recorded, found=found, folder=bundle_store.files(bundle), python=sys.executable
-        )
-    except ReleaseError as error:
-        module.fail_json(msg=str(error), error_key=error.error_key, hint=error.hint, detail=error.detail)
-    except OSError as error:
-        key = "storage_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "preflight_failed"
-        module.fail_json(msg=str(error), error_key=key, hint="See the folder on the host.", detail={})
+    # The action plugin talks with a program of its own on the host.
+    AnsibleModule({}).fail_json(msg="tidegate.deploy.bundle_delivery runs as an action")
 
 
 if __name__ == "__main__":
