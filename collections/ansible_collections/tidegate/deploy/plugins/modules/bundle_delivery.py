@@ -15,8 +15,8 @@ description:
   - Each file is hashed while it is written and gets its name in one move. A transfer that was cut goes on where
     it stopped, in this run or in a later one. Room on the disk is looked for before anything is sent.
   - A faulty bundle reaches no host. What is wrong with files below 16 MiB is found before a host is asked for anything;
-    a larger file is hashed once, by the host while it arrives there, or on the controller where it is not sent. One with
-    another sum than the bundle's list has never gets its name.
+    a larger file is hashed once, by the host while it arrives there, or on the controller where it is not sent. One
+    with another sum than the bundle's list has never gets its name.
   - A file that is there is hashed again when anybody touched it since it was verified, or the host booted since;
     what is altered is replaced.
 options:
@@ -45,7 +45,7 @@ options:
     description: The C(sha256:...) that the bundle must have.
     type: str
   verified:
-    description: What M(tidegate.deploy.bundle_verify) returned as C(bundle), so that it is looked at once for all hosts.
+    description: What M(tidegate.deploy.bundle_verify) returned as C(bundle), so that it is read once for all hosts.
     type: dict
   rehash:
     description: Hash every file on the host, also those that nobody touched since they were verified.

@@ -23,7 +23,7 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tuple
 
 from ..release.errors import ReleaseError
 from . import bundle_store, state_folder
@@ -151,7 +151,7 @@ def _look(bundle: str, asked: Dict[str, Any], rehash: bool) -> List[Dict[str, An
     return found
 
 
-def receive(folder: str, source: Source) -> "tuple[List[str], Optional[Dict[str, Any]]]":
+def receive(folder: str, source: Source) -> Tuple[List[str], Optional[Dict[str, Any]]]:
     """Take files until the sender has no more; answers the sums of those that are whole, and what went wrong."""
     taken: List[str] = []
     try:
