@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import random
@@ -52,7 +53,11 @@ def host(hosts: list[LabHost]) -> Iterator[LabHost]:
 @pytest.fixture
 def deliver(lab: Lab, host: LabHost, tmp_path: Path) -> Callable[..., dict[str, Any]]:
     rig = Rig(lab, tmp_path, host)
-    return lambda folder, **more: rig.task(MODULE, {"bundle_dir": str(folder), **more})[host.name]
+
+    def run(folder: Path, check_mode: bool = False, **more: Any) -> dict[str, Any]:
+        return rig.task(MODULE, {"bundle_dir": str(folder), **more}, check_mode=check_mode)[host.name]
+
+    return run
 
 
 def locked(folder: Path) -> Path:
@@ -142,6 +147,47 @@ def test_a_bundle_with_a_fault_reaches_nobody(
     unsupported = deliver(small, runtime_type="compose", runtime_version="2.39")
     assert unsupported["tidegate"]["error_key"] == "artifact_version_unsupported"
     assert host.exec(["ls", STORE], check=False).returncode != 0
+
+
+def test_a_large_file_with_a_fault_gets_its_name_nowhere(
+    host: LabHost, deliver: Callable[..., dict[str, Any]], big: Path
+) -> None:
+    sha256 = hashlib.file_digest((big / BIG).open("rb"), "sha256").hexdigest()
+    with spoilt(big / BIG):
+        refused = deliver(big)
+        assert refused["tidegate"]["error_key"] == "artifact_checksum_mismatch", refused
+        assert refused["tidegate"]["failure_domain"] == "integrity"
+        assert BIG in refused["msg"]
+        assert refused["tidegate"]["steps"][0]["detail"]["faults"][0]["path"] == BIG
+        assert sha256 not in host.exec(["ls", f"{STORE}/sha256"]).stdout
+        assert host.exec(["ls", f"{STORE}/current.json"], check=False).returncode != 0
+        # What would be sent is hashed, too, where nothing is sent.
+        assert deliver(big, check_mode=True)["tidegate"]["error_key"] == "artifact_checksum_mismatch"
+    assert detail(deliver(big))["files"] == 1, "the small ones had no fault"
+    with spoilt(big / BIG):
+        # The host has it already, and is not sent what became of it here.
+        again = deliver(big)
+        assert again["tidegate"]["error_key"] == "artifact_checksum_mismatch", again
+        assert BIG in again["msg"]
+    assert detail(deliver(big))["files"] == 0
+
+
+@contextlib.contextmanager
+def spoilt(file: Path) -> Iterator[None]:
+    """One byte of a file is another one meanwhile."""
+
+    def turn() -> None:
+        with file.open("r+b") as content:
+            content.seek(BIG_BYTES // 2)
+            byte = content.read(1)
+            content.seek(BIG_BYTES // 2)
+            content.write(bytes([byte[0] ^ 1]))
+
+    turn()
+    try:
+        yield
+    finally:
+        turn()
 
 
 def test_nothing_is_sent_where_there_is_no_room(

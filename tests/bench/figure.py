@@ -15,12 +15,15 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Figure:
-    """`ours` and `against` in `unit`; what is judged is `ours / against`, or `ours` where there is nothing beside."""
+    """`ours` and `against` in `unit`; what is judged is `ours / against`, or `ours` where there is nothing beside.
+
+    Without `at_most` it is only told, to show what another figure is made of.
+    """
 
     what: str
     ours: float
     unit: str
-    at_most: float
+    at_most: float | None
     beside: str = ""
     against: float | None = None
 
@@ -32,7 +35,7 @@ class Figure:
     @property
     def holds(self) -> bool:
         """Say whether it is at most what it may be."""
-        return self.judged <= self.at_most
+        return self.at_most is None or self.judged <= self.at_most
 
     def as_dict(self) -> dict[str, Any]:
         """Return the figure as it is written to the file."""
@@ -84,7 +87,7 @@ def show(figures: Sequence[Figure]) -> None:
             figure.beside,
             f"{figure.against:.3g} {figure.unit}" if has_other else "",
             f"{figure.judged:.2f} x" if has_other else "",
-            f"{figure.at_most:g} {'x' if has_other else figure.unit}",
-            "holds" if figure.holds else "MISSED",
+            f"{figure.at_most:g} {'x' if has_other else figure.unit}" if figure.at_most is not None else "",
+            ("holds" if figure.holds else "MISSED") if figure.at_most is not None else "told only",
         )
     Console(width=150).print(table)

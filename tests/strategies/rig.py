@@ -39,7 +39,9 @@ class Rig:
         self._inventory = folder / "inventory.json"
         self._inventory.write_text(json.dumps({"release_hosts": {"hosts": entries}}))
 
-    def task(self, module: str, arguments: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    def task(
+        self, module: str, arguments: dict[str, Any], check_mode: bool = False
+    ) -> dict[str, dict[str, Any]]:
         """Run one task on all hosts; answers each host's result, failed or not."""
         kept = self._folder / "answers"
         kept.mkdir(exist_ok=True)
@@ -47,7 +49,12 @@ class Rig:
             "hosts": "release_hosts",
             "gather_facts": False,
             "tasks": [
-                {module: arguments, "register": "answer", "ignore_errors": True},
+                {
+                    module: arguments,
+                    "register": "answer",
+                    "ignore_errors": True,
+                    **({"check_mode": True} if check_mode else {}),
+                },
                 {
                     "ansible.builtin.copy": {
                         "content": "{{ answer | to_json }}",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import itertools
 import json
@@ -10,12 +11,16 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.tidegate.deploy.plugins.action import bundle_delivery
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import bundle_receiver, bundle_store
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
+from ansible_collections.tidegate.deploy.plugins.plugin_utils import host_program
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,50 +39,107 @@ def head(offset: int = 0, length: int | None = None, content: bytes = CONTENT, s
     return json.dumps(told).encode() + b"\n"
 
 
-def receive(folder: Path, sent: bytes) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, bundle_receiver.__file__, str(folder)], input=sent, capture_output=True, check=True
-    )
-    return dict(json.loads(done.stdout))
+def opening(bundle: Path, content: bytes = CONTENT, **other: Any) -> bytes:
+    asked = {"folder": str(bundle), "wanted": wanted(content), "rehash": False, "writing": True}
+    return json.dumps({**asked, "record": {"version": "1"}, **other}).encode() + b"\n"
+
+
+def program(sent: bytes) -> list[dict[str, Any]]:
+    """What a host says: it runs the program as it is sent there."""
+    argv = [sys.executable, "-c", host_program.text(bundle_delivery.PROGRAM)]
+    done = subprocess.run(argv, input=sent, capture_output=True, check=True)
+    return [dict(json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def receive(bundle: Path, sent: bytes) -> dict[str, Any]:
+    return program(opening(bundle) + sent)[-1]
+
+
+def problem(told: dict[str, Any]) -> str:
+    return str((told["problem"] or {}).get("error_key", ""))
+
+
+def test_what_is_not_there_is_said_and_taken_and_then_is_there(tmp_path: Path) -> None:
+    looked, told = program(opening(tmp_path) + b"\n\n" + head() + CONTENT + END)
+    assert looked["folder"] == str(tmp_path / "sha256")
+    assert [one["present"] for one in looked["found"]] == [False]
+    assert told == {"taken": [SHA256], "recorded": True, "problem": None}
+    assert json.loads((tmp_path / "current.json").read_text()) == {"version": "1"}
+    # What was hashed while it came is not hashed again.
+    assert SHA256 in json.loads((tmp_path / "verified.json").read_text())["files"]
+    looked, told = program(opening(tmp_path))
+    assert [one["present"] for one in looked["found"]] == [True]
+    assert told == {"taken": [], "recorded": False, "problem": None}
+
+
+def test_where_nothing_may_be_written_it_is_only_looked(tmp_path: Path) -> None:
+    looked, told = program(opening(tmp_path / "new", writing=False))
+    assert [one["present"] for one in looked["found"]] == [False]
+    assert told == {"taken": [], "recorded": False, "problem": None}
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_has_no_room_is_refused_before_anything_is_asked_for(tmp_path: Path) -> None:
+    (told,) = program(opening(tmp_path, wanted=[{"sha256": SHA256, "size": 1 << 60}]))
+    assert problem(told) == "storage_full"
+    assert told["problem"]["detail"]["needed_bytes"] > 1 << 60
+
+
+def test_another_delivery_to_the_same_host_is_waited_for(tmp_path: Path) -> None:
+    program(opening(tmp_path))
+    sent = opening(tmp_path) + head() + CONTENT + END
+    with (tmp_path / "sha256" / ".lock").open("w") as lock, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = pool.submit(program, sent)
+        time.sleep(1)
+        assert not second.done()
+        (tmp_path / "sha256" / f"{SHA256}.part").write_bytes(CONTENT[:100])
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        looked, told = second.result()
+    # What the first one brought until then counts.
+    assert looked["found"][0]["partial_bytes"] == 100
+    assert told["taken"] == [SHA256]
 
 
 def test_files_get_their_names_when_they_are_whole(tmp_path: Path) -> None:
     told = receive(tmp_path, head() + CONTENT + head(content=b"") + END)
-    assert told == {"taken": [SHA256, hashlib.sha256(b"").hexdigest()], "problem": None}
-    assert (tmp_path / SHA256).read_bytes() == CONTENT
-    assert not list(tmp_path.glob("*.part"))
+    assert told["taken"] == [SHA256, hashlib.sha256(b"").hexdigest()]
+    assert (tmp_path / "sha256" / SHA256).read_bytes() == CONTENT
+    assert not list(tmp_path.rglob("*.part"))
 
 
 @pytest.mark.parametrize("there", [0, 1, 2000, len(CONTENT)])
 def test_a_cut_file_is_gone_on_with(tmp_path: Path, there: int) -> None:
     told = receive(tmp_path, head() + CONTENT[:there])
+    assert problem(told) == "ssh_unreachable"
     if there < len(CONTENT):
-        assert told["problem"]["error_key"] == "ssh_unreachable"
-        assert (tmp_path / f"{SHA256}.part").stat().st_size == there
+        assert (tmp_path / "sha256" / f"{SHA256}.part").stat().st_size == there
         assert receive(tmp_path, head(there) + CONTENT[there:] + END)["taken"] == [SHA256]
-    assert (tmp_path / SHA256).read_bytes() == CONTENT
+    assert (tmp_path / "sha256" / SHA256).read_bytes() == CONTENT
 
 
 def test_a_file_may_come_in_portions_and_the_last_one_is_checked(tmp_path: Path) -> None:
-    assert receive(tmp_path, head(0, 1000) + CONTENT[:1000] + END) == {"taken": [], "problem": None}
+    first = receive(tmp_path, head(0, 1000) + CONTENT[:1000] + END)
+    assert first == {"taken": [], "recorded": False, "problem": None}
     # Bytes that came after it was asked how far this file is are written over.
-    with (tmp_path / f"{SHA256}.part").open("ab") as file:
+    with (tmp_path / "sha256" / f"{SHA256}.part").open("ab") as file:
         file.write(b"late")
     assert receive(tmp_path, head(1000) + CONTENT[1000:] + END)["taken"] == [SHA256]
-    assert (tmp_path / SHA256).read_bytes() == CONTENT
+    assert (tmp_path / "sha256" / SHA256).read_bytes() == CONTENT
 
 
 def test_what_has_another_sum_is_not_kept(tmp_path: Path) -> None:
-    (tmp_path / f"{SHA256}.part").write_bytes(b"?" * 1000)
+    program(opening(tmp_path))
+    part = tmp_path / "sha256" / f"{SHA256}.part"
+    part.write_bytes(b"?" * 1000)
     for sent in (head(1000) + CONTENT[1000:] + END, head() + CONTENT[:-1] + b"?" + END):
         told = receive(tmp_path, sent)
-        assert (told["problem"]["error_key"], told["problem"]["sha256"]) == (
-            "artifact_checksum_mismatch",
-            SHA256,
-        )
-        assert [one.name for one in tmp_path.iterdir()] == [".lock"]
-    (tmp_path / f"{SHA256}.part").write_bytes(b"short")
-    assert receive(tmp_path, head(1000) + CONTENT[1000:] + END)["problem"]
+        assert problem(told) == "artifact_checksum_mismatch"
+        assert told["problem"]["sha256"] == SHA256
+        assert not told["recorded"]
+        assert [one.name for one in (tmp_path / "sha256").iterdir()] == [".lock"]
+    part.write_bytes(b"short")
+    assert problem(receive(tmp_path, head(1000) + CONTENT[1000:] + END))
 
 
 @given(st.lists(st.integers(0, len(CONTENT)), max_size=4))
@@ -91,7 +153,7 @@ def test_any_division_into_pieces_gives_the_file(cuts: list[int]) -> None:
         reading, writing = os.pipe()
         os.write(writing, sent + END)
         os.close(writing)
-        assert bundle_receiver.receive(folder, reading) == {"taken": [SHA256], "problem": None}
+        assert bundle_receiver.receive(folder, bundle_receiver.Source(reading)) == ([SHA256], None)
         os.close(reading)
         assert (Path(folder) / SHA256).read_bytes() == CONTENT
 

@@ -1,24 +1,50 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The controller's half of `bundle_delivery`: ask what the host lacks, send that in one stream, have it remembered."""
+"""The controller's half of `bundle_delivery`: hear what the host lacks, and send that in one stream.
+
+All of it is one command on the host: each more costs as much as tens of megabytes. A large file is hashed once: where
+it arrives, or here when this host is not sent it.
+"""
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
-import shlex
 import time
 from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
-from ansible_collections.tidegate.deploy.plugins.module_utils.host import bundle_receiver, step_record
+from ansible_collections.tidegate.deploy.plugins.module_utils.host import (
+    bundle_receiver,
+    bundle_store,
+    state_folder,
+    step_record,
+)
+from ansible_collections.tidegate.deploy.plugins.module_utils.release import errors
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
-from ansible_collections.tidegate.deploy.plugins.plugin_utils import bundle_source, file_stream, progress
+from ansible_collections.tidegate.deploy.plugins.plugin_utils import (
+    bundle_hashing,
+    bundle_source,
+    file_stream,
+    host_program,
+    progress,
+)
 
-MODULE = "tidegate.deploy.bundle_delivery"
+ARGUMENTS = {
+    "environment_spec_file": {"type": "str"},
+    "bundle_dir": {"type": "str"},
+    "runtime_type": {"type": "str", "choices": ["compose", "k8s"]},
+    "runtime_version": {"type": "str"},
+    "features": {"type": "list", "elements": "str"},
+    "trusted_keys": {"type": "list", "elements": "str", "no_log": False},
+    "bundle_digest": {"type": "str"},
+    "verified": {"type": "dict"},
+    "rehash": {"type": "bool", "default": False},
+    "folder": {"type": "str"},
+}
+PROGRAM = (errors, state_folder, bundle_store, bundle_receiver)
 # A cut is often short: after each try without a byte of progress wait longer, then leave it to the next run.
 PATIENCE_SECONDS = (1, 3)
 TELL_SECONDS = 2.0
@@ -27,11 +53,13 @@ TELL_SECONDS = 2.0
 class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
+        _valid, self._given = self.validate_argument_spec(ARGUMENTS)
         self._vars = task_vars or {}
         self._host = str(self._vars.get("inventory_hostname", ""))
         self._result_dir: str | None = None
         self._sent = self._resumed = self._files = 0
-        self._mended: list[str] = []
+        self._looked: dict[str, Any] = {}
+        self._mended = 0
         started = time.time()
         try:
             return self._deliver(started)
@@ -45,32 +73,23 @@ class ActionModule(ActionBase):
 
     def _deliver(self, started: float) -> dict[str, Any]:
         asked = self._asked()
-        known = self._task.args.get("verified")
+        known = self._given["verified"]
         if known is None:
-            known = bundle_source.verified(asked)
+            known = bundle_source.verified(asked, large_later=True)
         else:
             bundle_source.unchanged(known)
         self._known, self._delivered = known, known["delivered"]
         self._wanted = self._unique()
-        looked = self._ask(
-            "look", wanted=self._wanted, record=self._record(), rehash=self._task.args.get("rehash")
-        )
-        self._mended = [one["sha256"] for one in looked["found"] if one["altered"]]
-        missing = self._missing(looked["found"])
-        self._files = len(missing)
-        if missing and not self._task.check_mode:
-            taken = self._send_all(looked, missing)
-            self._ask("settle", taken=taken, record=self._record())
-        changed = bool(missing) or bool(looked["changed"])
-        return self._done(changed, looked["folder"], started)
+        recorded = self._have_it_all()
+        return self._done(bool(self._files) or recorded, self._looked["folder"], started)
 
     def _asked(self) -> dict[str, Any]:
-        if self._task.args.get("verified") is not None:
-            path = self._task.args.get("environment_spec_file") or self._vars.get("environment_spec_file")
+        if self._given["verified"] is not None:
+            path = self._given["environment_spec_file"] or self._vars.get("environment_spec_file")
             if path:
                 self._result_dir = json.loads(Path(str(path)).read_text(encoding="utf-8")).get("result_dir")
             return {}
-        asked = bundle_source.wanted(self._task.args, self._vars)
+        asked = bundle_source.wanted(self._given, self._vars)
         self._result_dir = asked["result_dir"]
         return asked
 
@@ -85,6 +104,67 @@ class ActionModule(ActionBase):
         sums = {one["path"]: one["sha256"] for one in self._wanted}
         return {"digest": self._known["digest"], "version": self._known["index"]["version"], "files": sums}
 
+    def _have_it_all(self) -> bool:
+        """Talk with the host until it has everything; says whether it has another bundle than before then."""
+        tries, spoilt = 0, set()
+        while True:
+            before = self._sent
+            try:
+                told = self._talk()
+            except AnsibleConnectionFailure:
+                if not self._looked or tries == len(PATIENCE_SECONDS):
+                    raise
+                told = {"problem": {"error_key": "ssh_unreachable"}}
+            problem = told["problem"]
+            if problem is None:
+                return bool(told["recorded"])
+            if problem["error_key"] == "artifact_checksum_mismatch" and problem["sha256"] not in spoilt:
+                # It is either wrong here, or what came before a cut was spoilt: then all of it is sent once more.
+                bundle_hashing.require(self._known, self._paths(problem["sha256"]))
+                spoilt.add(problem["sha256"])
+            elif problem["error_key"] != "ssh_unreachable" or tries == len(PATIENCE_SECONDS):
+                raise ReleaseError(
+                    problem["error_key"], problem["message"], problem["hint"], **problem["detail"]
+                )
+            else:
+                time.sleep(PATIENCE_SECONDS[tries])
+                tries = 0 if self._sent - before > file_stream.PORTION else tries + 1
+                self._connection.reset()
+
+    def _talk(self) -> dict[str, Any]:
+        command = host_program.command(PROGRAM, self._templar, self._host_vars())
+        command = f"{self._compute_environment_string()} {command}".strip()
+        opening = {
+            "folder": self._given["folder"],
+            "wanted": [{name: one[name] for name in ("sha256", "size")} for one in self._wanted],
+            "rehash": self._given["rehash"],
+            "writing": not self._task.check_mode,
+            "record": self._record(),
+        }
+
+        def run(in_data: bytes) -> dict[str, Any]:
+            return dict(self._low_level_execute_command(command, in_data=in_data))
+
+        return file_stream.send(self._connection, run, opening, self._lacking, self._said)
+
+    def _host_vars(self) -> dict[str, Any]:
+        delegated = self._vars.get("ansible_delegated_vars") or {}
+        return dict(delegated.get(self._task.delegate_to, self._vars))
+
+    def _lacking(self, looked: dict[str, Any]) -> list[file_stream.Piece]:
+        """What the host has to be sent. Raises ReleaseError when what it is not sent is faulty."""
+        missing = self._missing(looked["found"])
+        sent = set() if self._task.check_mode else {one.sha256 for one in missing}
+        kept = [path for path in self._known["unhashed"] if self._known["files"][path]["sha256"] not in sent]
+        bundle_hashing.require(self._known, kept)
+        if not self._looked:
+            self._files = len(missing)
+            self._resumed = sum(one.offset for one in missing)
+            self._mended = sum(one["altered"] for one in looked["found"])
+        self._looked = looked
+        self._telling = [time.monotonic(), 0, sum(one.length for one in missing)]
+        return [] if self._task.check_mode else missing
+
     def _missing(self, found: list[dict[str, Any]]) -> list[file_stream.Piece]:
         offsets = {one["sha256"]: one["partial_bytes"] for one in found if not one["present"]}
         return [
@@ -96,83 +176,20 @@ class ActionModule(ActionBase):
             if one["sha256"] in offsets
         ]  # fmt: skip
 
-    def _send_all(self, looked: dict[str, Any], missing: list[file_stream.Piece]) -> list[str]:
-        """Send until all is there; after a cut, what is left. Answers the sums of what arrived."""
-        taken: list[str] = []
-        tries, spoilt = 0, set()
-        self._resumed = sum(one.offset for one in missing)
-        while missing:
-            before = self._sent
-            try:
-                answer = self._send(looked, missing)
-                taken += answer["taken"]
-                problem = answer["problem"]
-            except AnsibleConnectionFailure:
-                if tries == len(PATIENCE_SECONDS):
-                    raise
-                problem = {"error_key": "ssh_unreachable"}
-            if problem is None:
-                break
-            if problem["error_key"] == "artifact_checksum_mismatch" and problem["sha256"] not in spoilt:
-                # What was there before the cut may have been spoilt: that file is sent once more, all of it.
-                spoilt.add(problem["sha256"])
-            elif problem["error_key"] != "ssh_unreachable" or tries == len(PATIENCE_SECONDS):
-                raise ReleaseError(problem["error_key"], problem["message"], "See the host, then try again.")
-            else:
-                time.sleep(PATIENCE_SECONDS[tries])
-                tries = 0 if self._sent - before > file_stream.PORTION else tries + 1
-                self._connection.reset()
-            missing = self._missing(self._ask("look", wanted=self._wanted, record={})["found"])
-        return taken
+    def _paths(self, sha256: str) -> list[str]:
+        return [path for path, one in self._known["files"].items() if one["sha256"] == sha256]
 
-    def _send(self, looked: dict[str, Any], missing: list[file_stream.Piece]) -> dict[str, Any]:
-        argv = [looked["python"], "-c", inspect.getsource(bundle_receiver), looked["folder"]]
-        total, told = sum(one.length for one in missing), [time.monotonic(), 0]
-
-        def said(count: int) -> None:
-            self._sent += count
-            told[1] += count
-            if time.monotonic() - told[0] > TELL_SECONDS:
-                told[0] = time.monotonic()
-                progress.tell(self._task, self._host, "bundle", f"{told[1] >> 20} of {total >> 20} MiB")
-
-        def run(in_data: bytes) -> dict[str, Any]:
-            return dict(self._low_level_execute_command(shlex.join(argv), in_data=in_data))
-
-        done = file_stream.send(self._connection, run, missing, said)
-        lines = str(done.get("stdout") or "").strip().splitlines()
-        try:
-            return dict(json.loads(lines[-1]))
-        except (IndexError, ValueError, TypeError):
-            said_by_host = (done.get("stderr") or done.get("stdout") or "").strip()[-1000:]
-            raise ReleaseError(
-                "preflight_failed", f"the host could not take the bundle: {said_by_host}"
-            ) from None
-
-    def _ask(self, step: str, **arguments: Any) -> dict[str, Any]:
-        given = {"step": step, "folder": self._task.args.get("folder"), **arguments}
-        given["wanted"] = [
-            {name: one[name] for name in ("sha256", "size")} for one in given.get("wanted", [])
-        ]
-        module_args = {name: value for name, value in given.items() if value is not None}
-        answer = self._execute_module(module_name=MODULE, module_args=module_args, task_vars=self._vars)
-        if answer.get("unreachable"):
-            raise AnsibleConnectionFailure(answer.get("msg", "unreachable"))
-        if answer.get("failed"):
-            said = str(answer.get("msg") or "")
-            if "error_key" not in answer:
-                said += " " + str(answer.get("module_stderr") or answer.get("exception") or "")[-1500:]
-            raise ReleaseError(
-                answer.get("error_key", "internal_error"),
-                said,
-                answer.get("hint", ""),
-                **(answer.get("detail") or {}),
-            )
-        return dict(answer)
+    def _said(self, count: int) -> None:
+        self._sent += count
+        self._telling[1] += count
+        when, sent, total = self._telling
+        if time.monotonic() - when > TELL_SECONDS:
+            self._telling[0] = time.monotonic()
+            progress.tell(self._task, self._host, "bundle", f"{int(sent) >> 20} of {int(total) >> 20} MiB")
 
     def _detail(self) -> dict[str, Any]:
         return {"sent_bytes": self._sent, "resumed_at_byte": self._resumed, "files": self._files,
-                "mended": len(self._mended)}  # fmt: skip
+                "mended": self._mended}  # fmt: skip
 
     def _done(self, changed: bool, folder: str, started: float) -> dict[str, Any]:
         artifacts = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
@@ -21,7 +22,9 @@ class ActionModule(ActionBase):
         host = str((task_vars or {}).get("inventory_hostname", ""))
         started = time.time()
         try:
-            found = bundle_source.verified(bundle_source.wanted(self._task.args, task_vars or {}))
+            asked = bundle_source.wanted(self._task.args, task_vars or {})
+            later = boolean(self._task.args.get("large_later", False))
+            found = bundle_source.verified(asked, large_later=later)
         except ReleaseError as error:
             failed = step_record.step("bundle_verify", "failed", started, str(error), **error.detail)
             told = step_record.failure(host, error.error_key, str(error), error.hint, [failed])

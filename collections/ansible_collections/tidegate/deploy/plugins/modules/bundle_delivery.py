@@ -14,6 +14,9 @@ description:
     They are kept by their content, below C(sha256/) in the state folder's C(bundle).
   - Each file is hashed while it is written and gets its name in one move. A transfer that was cut goes on where
     it stopped, in this run or in a later one. Room on the disk is looked for before anything is sent.
+  - A faulty bundle reaches no host. What is wrong with files below 16 MiB is found before a host is asked for anything;
+    a larger file is hashed once, by the host while it arrives there, or on the controller where it is not sent. One
+    with another sum than the bundle's list has never gets its name.
   - A file that is there is hashed again when anybody touched it since it was verified, or the host booted since;
     what is altered is replaced.
 options:
@@ -42,7 +45,7 @@ options:
     description: The C(sha256:...) that the bundle must have.
     type: str
   verified:
-    description: What M(tidegate.deploy.bundle_verify) returned as C(bundle), so that it is hashed once for all hosts.
+    description: What M(tidegate.deploy.bundle_verify) returned as C(bundle), so that it is read once for all hosts.
     type: dict
   rehash:
     description: Hash every file on the host, also those that nobody touched since they were verified.
@@ -51,25 +54,6 @@ options:
   folder:
     description: Folder on the host; the state folder's C(bundle) unless given.
     type: path
-  step:
-    description: Which part of the work the host does; set by the action plugin.
-    type: str
-    choices: [look, settle]
-    default: look
-  wanted:
-    description: Sums and sizes of the files. Set by the action plugin.
-    type: list
-    elements: dict
-    default: []
-  taken:
-    description: Sums of the files that arrived. Set by the action plugin.
-    type: list
-    elements: str
-    default: []
-  record:
-    description: What the host is to remember of the bundle. Set by the action plugin.
-    type: dict
-    default: {}
 attributes:
   check_mode:
     description: Says what would be sent, and sends nothing.
@@ -106,52 +90,12 @@ tidegate:
   type: dict
 """
 
-import errno
-import sys
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.tidegate.deploy.plugins.module_utils.host import bundle_store, state_folder
-from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
-
-ARGUMENTS = {
-    "environment_spec_file": {"type": "path"},
-    "bundle_dir": {"type": "path"},
-    "runtime_type": {"type": "str", "choices": ["compose", "k8s"]},
-    "runtime_version": {"type": "str"},
-    "features": {"type": "list", "elements": "str"},
-    "trusted_keys": {"type": "list", "elements": "str", "no_log": False},
-    "bundle_digest": {"type": "str"},
-    "verified": {"type": "dict"},
-    "rehash": {"type": "bool", "default": False},
-    "folder": {"type": "path"},
-    "step": {"type": "str", "choices": ["look", "settle"], "default": "look"},
-    "wanted": {"type": "list", "elements": "dict", "default": []},
-    "taken": {"type": "list", "elements": "str", "default": []},
-    "record": {"type": "dict", "default": {}},
-}
 
 
 def main() -> None:
-    module = AnsibleModule(ARGUMENTS, supports_check_mode=True)
-    given = module.params
-    bundle = given["folder"] or state_folder.path("bundle")
-    writing = not module.check_mode
-    try:
-        if given["step"] == "settle":
-            bundle_store.arrived(bundle, given["taken"])
-            module.exit_json(changed=True, recorded=bundle_store.record(bundle, given["record"]))
-        found = bundle_store.look(bundle, given["wanted"], given["rehash"], writing)
-        bundle_store.require_room(bundle, found, given["wanted"])
-        whole = all(one["present"] for one in found)
-        recorded = bundle_store.record(bundle, given["record"]) if whole and writing else False
-        module.exit_json(
-            changed=recorded, found=found, folder=bundle_store.files(bundle), python=sys.executable
-        )
-    except ReleaseError as error:
-        module.fail_json(msg=str(error), error_key=error.error_key, hint=error.hint, detail=error.detail)
-    except OSError as error:
-        key = "storage_full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "preflight_failed"
-        module.fail_json(msg=str(error), error_key=key, hint="See the folder on the host.", detail={})
+    # The action plugin talks with a program of its own on the host.
+    AnsibleModule({}).fail_json(msg="tidegate.deploy.bundle_delivery runs as an action")
 
 
 if __name__ == "__main__":

@@ -37,6 +37,11 @@ options:
   bundle_digest:
     description: The C(sha256:...) that the bundle must have.
     type: str
+  large_later:
+    description: Leave the sums of files of 16 MiB and more to M(tidegate.deploy.bundle_delivery), which has each hashed
+      once, by the host that is sent it or on the controller. Without that task they are not verified.
+    type: bool
+    default: false
 attributes:
   check_mode:
     description: Changes nothing in any mode.
@@ -56,7 +61,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 bundle:
-  description: C(digest), C(signed_by), C(index), the C(files) with their sums, and what is C(delivered) to a host.
+  description: C(digest), C(signed_by), C(index), the C(files) with their sums, and what is C(delivered) to a host;
+      C(unhashed) are the files that were left to the delivery.
   returned: success
   type: dict
 tidegate:

@@ -19,6 +19,8 @@ from ansible_collections.tidegate.deploy.plugins.module_utils.bundle import (
 )
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
+# Smaller files are hashed before any host is asked for anything: all of a bundle's take no time worth saving.
+LARGE_BYTES = 16 << 20
 ARGUMENTS = ("bundle_dir", "runtime_type", "runtime_version", "features", "trusted_keys", "bundle_digest")
 
 
@@ -44,10 +46,11 @@ def wanted(given: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
     return {**asked, "result_dir": spec.get("result_dir")}
 
 
-def verified(asked: dict[str, Any]) -> dict[str, Any]:
+def verified(asked: dict[str, Any], large_later: bool = False) -> dict[str, Any]:
     """Verify the whole bundle: {"digest", "version", "signed_by", "files": {path: {"sha256", "stamp"}}, ...}.
 
-    Raises ReleaseError: the gravest fault's key, all faults in its detail.
+    With `large_later` the large files are the caller's to hold to their sums, they are "unhashed": hosts hash what
+    they are sent, `bundle_hashing` the others. Raises ReleaseError: the gravest fault's key, all faults in its detail.
     """
     bundle_dir = asked["bundle_dir"]
     before = (
@@ -56,12 +59,11 @@ def verified(asked: dict[str, Any]) -> dict[str, Any]:
         else {}
     )
     runtime = (asked["runtime_type"], asked["runtime_version"]) if asked["runtime_type"] else None
-    found = inspection.inspect(bundle_dir, signature.trusted_keys(asked["trusted_keys"] or []), runtime)
+    keys = signature.trusted_keys(asked["trusted_keys"] or [])
+    large = LARGE_BYTES if large_later else None
+    found = inspection.inspect(bundle_dir, keys, runtime, unhashed_from=large)
     if found.faults:
-        raise ReleaseError(
-            found.faults[0].key, fault.summary(found.faults), "See `tidegate bundle verify`; fetch or lock it again.",
-            faults=[one.document() for one in found.faults],
-        )  # fmt: skip
+        raise faulty(found.faults)
     if asked["bundle_digest"] and asked["bundle_digest"] != found.digest:
         raise ReleaseError(
             "preview_stale", f"the bundle is {found.digest}, the preview was made with {asked['bundle_digest']}",
@@ -75,7 +77,16 @@ def verified(asked: dict[str, Any]) -> dict[str, Any]:
         "index": found.index,
         "files": {path: {"sha256": sha256, "stamp": before.get(path)} for path, sha256 in found.sums.items()},
         "delivered": _selected(found.index, asked),
+        "unhashed": found.unhashed,
     }
+
+
+def faulty(faults: list[fault.Fault]) -> ReleaseError:
+    """The refusal of a bundle with these faults, the gravest first."""
+    return ReleaseError(
+        faults[0].key, fault.summary(faults), "See `tidegate bundle verify`; fetch or lock it again.",
+        faults=[one.document() for one in faults],
+    )  # fmt: skip
 
 
 def unchanged(known: dict[str, Any]) -> None:

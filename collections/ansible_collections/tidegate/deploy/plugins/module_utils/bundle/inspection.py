@@ -18,7 +18,8 @@ from .fault import Fault, ordered
 class Inspection:
     """What is known of a bundle. `index` is None when it cannot be used; `sums` is path -> sha256 as listed.
 
-    `digest` is that of the list (`sha256:...`), `signed_by` the trusted key's 32 bytes in hex.
+    `digest` is that of the list (`sha256:...`), `signed_by` the trusted key's 32 bytes in hex. The `unhashed` files
+    were taken at the word of the list.
     """
 
     folder: str
@@ -29,6 +30,7 @@ class Inspection:
     signed_by: str = ""
     has_signature: bool = False
     files: Dict[str, int] = field(default_factory=dict)
+    unhashed: List[str] = field(default_factory=list)
 
 
 def inspect(
@@ -37,12 +39,14 @@ def inspect(
     runtime: Optional[Tuple[str, Optional[str]]] = None,
     with_artifacts: bool = True,
     said: Optional[Callable[[int], None]] = None,
+    unhashed_from: Optional[int] = None,
 ) -> Inspection:
     """Look at a whole bundle.
 
     With `trusted` keys one of them must have signed it. `runtime` is (name, version) that it must be able to
     install, with all artifacts of it; without a version, the newest supported one. Without `with_artifacts`
-    artifacts may be missing, as they are in version control.
+    artifacts may be missing, as they are in version control. Files of `unhashed_from` bytes or more are not hashed:
+    to hold them to their sums is left to the caller.
     """
     result = Inspection(folder)
     if not os.path.isdir(folder):
@@ -57,7 +61,7 @@ def inspect(
     result.has_signature = SIGNATURE in result.files
     _read_index(result)
     _read_sums(result, trusted)
-    hashed = folders.digests(folder, sorted(set(found.files) - {SUMS, SIGNATURE}), said)
+    hashed = _hashed(result, said, unhashed_from)
     _compare(result, found, hashed)
     if result.index is not None:
         needed = {one["id"] for one in result.index["artifacts"] if one.get("required", True)}
@@ -83,6 +87,18 @@ def listed(folder: str, trusted: Sequence[bytes] = ()) -> Inspection:
         result.faults.append(Fault("artifact_checksum_mismatch", INDEX, f"is not what {SUMS} says"))
     result.faults = ordered(result.faults)
     return result
+
+
+def _hashed(
+    result: Inspection, said: Optional[Callable[[int], None]], unhashed_from: Optional[int]
+) -> Dict[str, Tuple[str, int]]:
+    files = set(result.files) - {SUMS, SIGNATURE}
+    if unhashed_from is not None:
+        large = {path for path in files & set(result.sums) if result.files[path] >= unhashed_from}
+        result.unhashed = sorted(large)
+        files -= large
+    hashed = folders.digests(result.folder, sorted(files), said)
+    return {**hashed, **{path: (result.sums[path], result.files[path]) for path in result.unhashed}}
 
 
 def _read_index(result: Inspection) -> None:

@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Takes files off standard input into a store by content; run on the host as `python3 -c <this text> <folder>`.
+"""Has what is wanted of a bundle come into a host's store; runs there, and talks over standard input and output.
 
-What comes: for each file a line of JSON, `{"sha256", "size", "offset", "length"}`, and `length` bytes that belong at
-`offset`; at the end the line `{}`. What has come of a file is kept in `<sha256>.part` and hashed while it is written;
-a whole file with its sum gets its name in one move, one with another sum is deleted. One line of JSON is the answer:
-`{"taken": [sha256], "problem": null | {"error_key", "message", "sha256"}}`.
+What comes first is a line of JSON, `{"folder", "wanted": [{"sha256", "size"}], "rehash", "writing", "record"}`. The
+answer is the line `{"found": [...], "folder"}`, of the store's look at what is there. Then comes for each file, or
+piece of one, a line `{"sha256", "size", "offset", "length"}` and `length` bytes that belong at `offset`; at the end
+the line `{}`; empty lines say that the sender is still there. The last line of the answer is
+`{"taken": [sha256], "recorded": bool, "problem": null | {"error_key", "message", "hint", "detail", "sha256"}}`.
+
+What has come of a file is kept in `<sha256>.part` and hashed while it is written; a whole file with its sum gets its
+name in one move, one with another sum is deleted.
 """
 
+from __future__ import annotations
+
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -16,45 +23,65 @@ import signal
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, BinaryIO, Callable, Dict, Iterator, List, Optional, Tuple
+
+from ..release.errors import ReleaseError
+from . import bundle_store, state_folder
 
 PIECE = 1 << 20
+MOST_LINE_BYTES = 16 << 20
 # The sender went away without a word when nothing comes for so long; whoever comes next waits a little longer.
 IDLE_SECONDS = 25
 LOCK_SECONDS = 35
 
 
 class Problem(Exception):
-    def __init__(self, error_key, message, sha256=""):
+    """Why not everything came; `sha256` is the file that it is about, if any."""
+
+    def __init__(self, error_key: str, message: str, sha256: str = "", hint: str = "", **detail: Any) -> None:
         super().__init__(message)
-        self.told = {"error_key": error_key, "message": message, "sha256": sha256}
+        self.told = {
+            "error_key": error_key, "message": message, "sha256": sha256, "hint": hint, "detail": detail,
+        }  # fmt: skip
 
 
 class Source:
-    """Standard input, read without waiting for ever."""
+    """A descriptor, read without waiting for ever."""
 
-    def __init__(self, descriptor):
+    def __init__(self, descriptor: int) -> None:
         self._file = os.fdopen(descriptor, "rb", buffering=0, closefd=False)
         self._kept = b""
         signal.signal(signal.SIGALRM, _nothing_came)
+        _widen(descriptor)
 
-    def line(self):
-        while b"\n" not in self._kept:
-            if len(self._kept) > PIECE:
+    def line(self) -> Dict[str, Any]:
+        """The next line that is not empty, as the JSON object that it is. Raises Problem."""
+        while True:
+            line = self._line()
+            if line:
+                return dict(json.loads(line.decode()))
+
+    def _line(self) -> bytes:
+        pieces: List[bytes] = [self._kept]
+        while b"\n" not in pieces[-1]:
+            if sum(map(len, pieces)) > MOST_LINE_BYTES:
                 raise Problem("internal_error", "no line comes")
-            signal.alarm(IDLE_SECONDS)
-            more = self._file.read(65536)
+            more = self._read(lambda: self._file.read(65536))
             if not more:
                 raise Problem("ssh_unreachable", "the transfer was cut")
-            self._kept += more
-        line, _newline, self._kept = self._kept.partition(b"\n")
-        return json.loads(line.decode())
+            pieces.append(more)
+        line, _newline, self._kept = b"".join(pieces).partition(b"\n")
+        return line
 
-    def fill(self, view):
-        """Fill a buffer; answers how much of it, less only where the transfer was cut."""
+    def fill(self, view: memoryview) -> int:
+        """Fill a buffer; answers how much of it, less only where the transfer was cut. Raises Problem."""
         count = min(len(view), len(self._kept))
         view[:count] = self._kept[:count]
         self._kept = self._kept[count:]
-        signal.alarm(IDLE_SECONDS)
+        return count + self._read(lambda: self._rest(view[count:]))
+
+    def _rest(self, view: memoryview) -> int:
+        count = 0
         while count < len(view):
             # A connection gives little at a time: what is done for each such bit costs more than copying it.
             more = self._file.readinto(view[count:])
@@ -63,34 +90,90 @@ class Source:
             count += more
         return count
 
+    def _read(self, read: Callable[[], Any]) -> Any:
+        # Only while it is waited for: what is done in between may take as long as it takes.
+        signal.alarm(IDLE_SECONDS)
+        try:
+            return read()
+        finally:
+            signal.alarm(0)
 
-def _nothing_came(_number, _frame):
+
+def _nothing_came(_number: int, _frame: Any) -> None:
     raise Problem("ssh_unreachable", "nothing came for %d seconds" % IDLE_SECONDS)
 
 
-def receive(folder, descriptor):
-    source = Source(descriptor)
-    taken = []
+def _widen(pipe: int) -> None:
+    """Let more lie in a pipe: every filling of it costs two changes of process."""
+    try:
+        # F_SETPIPE_SZ has a name since Python 3.10 only.
+        fcntl.fcntl(pipe, 1031, PIECE)
+    except OSError:
+        # No pipe, or this user has enough of them: it is slower then.
+        pass
+
+
+def serve(asked: Dict[str, Any], source: Source, say: Callable[[Dict[str, Any]], None]) -> None:
+    """Look, take what comes, remember it; says both lines of the answer."""
+    bundle = asked["folder"] or state_folder.path("bundle")
+    folder = bundle_store.files(bundle)
+    told: Dict[str, Any] = {"taken": [], "recorded": False, "problem": None}
+    try:
+        found = _look(bundle, asked, asked["rehash"])
+        missing = [one for one in found if not one["present"]]
+        if missing and asked["writing"]:
+            with _alone(folder):
+                # Whoever was at work here until now may have brought some of it; what was altered is gone already.
+                altered = {one["sha256"] for one in found if one["altered"]}
+                found = [
+                    {**one, "altered": one["sha256"] in altered} for one in _look(bundle, asked, rehash=False)
+                ]
+                say({"found": found, "folder": folder})
+                told["taken"], told["problem"] = receive(folder, source)
+                bundle_store.arrived(bundle, told["taken"])
+            missing = [one for one in found if not one["present"] and one["sha256"] not in told["taken"]]
+        else:
+            say({"found": found, "folder": folder})
+        if asked["writing"] and not missing:
+            told["recorded"] = bundle_store.record(bundle, asked["record"])
+    except ReleaseError as error:
+        told["problem"] = Problem(error.error_key, str(error), "", error.hint, **error.detail).told
+    except Problem as problem:
+        told["problem"] = problem.told
+    except OSError as error:
+        told["problem"] = _of_system(error)
+    say(told)
+
+
+def _look(bundle: str, asked: Dict[str, Any], rehash: bool) -> List[Dict[str, Any]]:
+    found = bundle_store.look(bundle, asked["wanted"], rehash, asked["writing"])
+    bundle_store.require_room(bundle, found, asked["wanted"])
+    return found
+
+
+def receive(folder: str, source: Source) -> Tuple[List[str], Optional[Dict[str, Any]]]:
+    """Take files until the sender has no more; answers the sums of those that are whole, and what went wrong."""
+    taken: List[str] = []
     try:
         while True:
             head = source.line()
             if not head:
-                return {"taken": taken, "problem": None}
+                return taken, None
             if take(folder, head, source):
                 taken.append(head["sha256"])
     except Problem as problem:
-        return {"taken": taken, "problem": problem.told}
+        return taken, problem.told
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        told = {
-            "error_key": "storage_full" if full else "preflight_failed",
-            "message": str(error),
-            "sha256": "",
-        }
-        return {"taken": taken, "problem": told}
+        return taken, _of_system(error)
 
 
-def take(folder, head, source):
+def _of_system(error: OSError) -> Dict[str, Any]:
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    hint = "Free disk space on the host." if full else "See the folder on the host."
+    return Problem("storage_full" if full else "preflight_failed", str(error), hint=hint).told
+
+
+def take(folder: str, head: Dict[str, Any], source: Source) -> bool:
     """Write one piece of a file; says whether the file is whole now."""
     goal = os.path.join(folder, head["sha256"])
     part = goal + ".part"
@@ -117,7 +200,7 @@ def take(folder, head, source):
     return True
 
 
-def _hash_before(file, head, running):
+def _hash_before(file: BinaryIO, head: Dict[str, Any], running: Any) -> None:
     left = head["offset"]
     while left:
         piece = file.read(min(left, PIECE))
@@ -127,9 +210,11 @@ def _hash_before(file, head, running):
         left -= len(piece)
 
 
-def _write(file, length, source, look_at, hashing):
+def _write(
+    file: BinaryIO, length: int, source: Source, look_at: Callable[[memoryview], Any], hashing: Any
+) -> None:
     buffers = [memoryview(bytearray(min(PIECE, length))) for _ in range(2)]
-    looked = [None, None]
+    looked: List[Any] = [None, None]
     turn = 0
     while length:
         if looked[turn]:
@@ -146,7 +231,9 @@ def _write(file, length, source, look_at, hashing):
         turn = 1 - turn
 
 
-def main(folder):
+@contextlib.contextmanager
+def _alone(folder: str) -> Iterator[None]:
+    """Keep other deliveries to this host away. Raises Problem resource_locked where one does not end."""
     with open(os.path.join(folder, ".lock"), "w") as lock:
         until = time.time() + LOCK_SECONDS
         while True:
@@ -155,15 +242,20 @@ def main(folder):
                 break
             except OSError:
                 if time.time() > until:
-                    told = {
-                        "error_key": "resource_locked",
-                        "message": "another delivery is under way",
-                        "sha256": "",
-                    }
-                    return {"taken": [], "problem": told}
+                    raise Problem("resource_locked", "another delivery is under way") from None
                 time.sleep(0.2)
-        return receive(folder, sys.stdin.fileno())
+        yield
 
 
-if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1])))
+def main() -> None:
+    """Talk with whoever started this."""
+    source = Source(sys.stdin.fileno())
+    try:
+        asked = source.line()
+    except Problem as problem:
+        return _say({"taken": [], "recorded": False, "problem": problem.told})
+    return serve(asked, source, _say)
+
+
+def _say(line: Dict[str, Any]) -> None:
+    print(json.dumps(line), flush=True)
