@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Workers are taken out of a cluster by a task that was previewed, and by no other word."""
+"""Nodes are taken out of a cluster by a task that was previewed, and by no other word."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def env(shop: Installation) -> str:
     return cluster(shop, "development")
 
 
-def cluster(shop: Installation, stage: str) -> str:
+def cluster(shop: Installation, stage: str, role: str = "worker") -> str:
     with shop.core.database.write() as session:
         for name in (*WORKERS, "z"):
             if session.get(tables.Host, f"hst_{name}") is None:
@@ -37,16 +37,16 @@ def cluster(shop: Installation, stage: str) -> str:
                     )
                 )  # fmt: skip
     given = {"project_id": "prj", "name": f"east-{stage}", "stage": stage, "mode": "platform_managed"}
-    given |= {"runtime_type": "k8s", "nodes": nodes("z", *WORKERS)}
+    given |= {"runtime_type": "k8s", "nodes": nodes("z", *WORKERS, role=role)}
     made = str(environments.create(shop.core, operator(shop), given)["id"])
     task = previewed(shop, made, installs.request_preview(shop.core, operator(shop), made, {}), "z", *WORKERS)
     installed(shop, made, task)
     return made
 
 
-def nodes(plane: str, *workers: str) -> list[dict[str, str]]:
+def nodes(plane: str, *others: str, role: str = "worker") -> list[dict[str, str]]:
     return [{"host_id": f"hst_{plane}", "role": "control_plane"}] + [
-        {"host_id": f"hst_{name}", "role": "worker"} for name in workers
+        {"host_id": f"hst_{name}", "role": role} for name in others
     ]
 
 
@@ -161,6 +161,28 @@ def test_what_cannot_leave_is_refused(
 ) -> None:
     with refused(error_key):
         removal(shop, env, *hosts)
+
+
+def test_control_planes_leave_but_for_the_first_and_two_that_are_left_can_be_taken_away(
+    shop: Installation,
+) -> None:
+    env = cluster(shop, "development", role="control_plane")
+    with pytest.raises(Problem, match="z is the control plane that the cluster began with") as caught:
+        removal(shop, env, "z")
+    assert caught.value.error_key == "node_role_invalid" and "whole cluster" in caught.value.hint
+    job, run = begin(shop, env, removal(shop, env, "b"))
+    assert run.documents["environment_spec_file"]["remove"] == ["b"]
+    job.end(RunOutcome("successful", 0, {}))
+    assert names(shop, env) == ["c", "z"]
+    shop.clock.pass_(seconds=1)
+
+    with pytest.raises(Problem, match="one or three control planes, not 2") as two:
+        installs.request_preview(shop.core, operator(shop), env, {})
+    assert "leaves it by a removal" in two.value.hint
+    task = installs.request_rollback(shop.core, operator(shop), env)
+    assert [node["name"] for node in task["nodes"]] == ["c", "z"]
+    installs.cancel(shop.core, operator(shop), task["task_id"], env)
+    assert removal(shop, env, "c", asked=("c", "z"))["preview_ref"]
 
 
 def test_a_compose_host_leaves_in_no_such_way(shop: Installation) -> None:

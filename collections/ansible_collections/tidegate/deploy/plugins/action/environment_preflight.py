@@ -48,7 +48,6 @@ class ActionModule(EnvironmentAction):
         bundle, inputs = self._task.args["bundle"], self._inputs()
         index, runtime = bundle["index"], self._spec.get("runtime_type")
         nodes, roles = self._nodes(), self._roles()
-        step_plan.require_nodes(runtime, nodes)
         shared = {"platforms": index["platforms"], "holder": str(self._spec.get("holder") or BY_HAND)}
         leaving = self._leaving()
         if leaving:
@@ -56,6 +55,7 @@ class ActionModule(EnvironmentAction):
                 **shared,
                 "removal": removal_action.told(self._spec, self._vars, nodes, leaving, self._host),
             }
+        step_plan.require_nodes(runtime, nodes)
         steps = self._steps_of_host()
         artifacts, files = bundle["delivered"]["artifacts"], bundle["files"]
         paths = [one["path"] for one in artifacts.values()] + bundle["delivered"]["hooks"]

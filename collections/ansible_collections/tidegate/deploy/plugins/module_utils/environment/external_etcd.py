@@ -1,22 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An etcd that is not the cluster's own, asked through its JSON gateway: a cluster begins in one that holds none.
-
-See https://etcd.io/docs/latest/dev-guide/api_grpc_gateway/.
-"""
+"""An etcd that is not the cluster's own: a cluster begins in one that holds none, and is all that is deleted in it."""
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import os
 import ssl
 import tempfile
-import urllib.error
-import urllib.request
 from typing import Any, Dict, Iterator, Mapping, Sequence
 
 from ..release.errors import ReleaseError
+from . import etcd_gateway
 
 # Not below pki: `kubeadm reset` empties that, and a join that was broken off begins anew.
 FOLDER = "/etc/kubernetes/external-etcd"
@@ -26,8 +21,6 @@ _BEGIN, _END = "/registry/", "/registry0"
 _NAMESPACE = _BEGIN + "namespaces/kube-system"
 # Nothing that is written here meets a disk.
 _MEMORY = "/run"
-_SECONDS = 10
-_HINT = "See that every endpoint answers this host, and that the inputs etcd_ca, etcd_certificate and etcd_key fit it."
 
 
 def require_empty(endpoints: Sequence[str], files: Mapping[str, str]) -> None:
@@ -36,7 +29,10 @@ def require_empty(endpoints: Sequence[str], files: Mapping[str, str]) -> None:
     Raises ReleaseError preflight_failed where one does not answer, conflict where there is a cluster in it.
     """
     with _copies(files) as context:
-        counts = [_ask(one, "/v3/kv/range", {**_range(), "count_only": True}, context) for one in endpoints]
+        counts = [
+            etcd_gateway.ask(one, "/v3/kv/range", {**_range(), "count_only": True}, context)
+            for one in endpoints
+        ]
     count = max(int(one.get("count", 0)) for one in counts)
     if count:
         raise ReleaseError(
@@ -50,46 +46,27 @@ def clear(endpoints: Sequence[str], cluster: str) -> str:
     """Delete the cluster that began in an empty etcd, by the files that are on this host; answers why it stays, or
     nothing. `cluster` is the id of its namespace kube-system, empty where it did not come so far."""
     try:
-        context = _context(CA, CERTIFICATE, KEY)
+        context = etcd_gateway.context(CA, CERTIFICATE, KEY)
         if not _is_of(cluster, endpoints[0], context):
             return f"what is below {_BEGIN} is of another cluster by now"
-        _ask(endpoints[0], "/v3/kv/deleterange", _range(), context)
+        etcd_gateway.ask(endpoints[0], "/v3/kv/deleterange", _range(), context)
     except ReleaseError as error:
         return f"the cluster's objects stay in it, below {_BEGIN}: {error}"
     return ""
 
 
 def _is_of(cluster: str, endpoint: str, context: ssl.SSLContext) -> bool:
-    found = _ask(endpoint, "/v3/kv/range", {"key": _base64(_NAMESPACE)}, context).get("kvs") or []
+    found = (
+        etcd_gateway.ask(endpoint, "/v3/kv/range", {"key": etcd_gateway.encoded(_NAMESPACE)}, context).get(
+            "kvs"
+        )
+        or []
+    )
     return not cluster or not found or cluster.encode() in base64.b64decode(found[0]["value"])
 
 
 def _range() -> Dict[str, Any]:
-    return {"key": _base64(_BEGIN), "range_end": _base64(_END)}
-
-
-def _base64(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
-
-
-def _ask(endpoint: str, path: str, asked: Mapping[str, Any], context: ssl.SSLContext) -> Dict[str, Any]:
-    request = urllib.request.Request(  # noqa: S310 (https alone is let in as an input)
-        endpoint.rstrip("/") + path, json.dumps(asked).encode(), {"Content-Type": "application/json"}
-    )
-    # A proxy of the environment is not asked: etcd is as near as the cluster's own nodes.
-    opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
-    )
-    try:
-        with opener.open(request, timeout=_SECONDS) as answer:
-            return dict(json.load(answer))
-    except urllib.error.HTTPError as error:
-        said = error.read(500).decode(errors="replace")
-        raise ReleaseError("preflight_failed", f"etcd at {endpoint}: {error.code} {said}", _HINT) from error
-    except (OSError, ValueError) as error:
-        raise ReleaseError(
-            "preflight_failed", f"etcd at {endpoint} does not answer: {error}", _HINT
-        ) from error
+    return {"key": etcd_gateway.encoded(_BEGIN), "range_end": etcd_gateway.encoded(_END)}
 
 
 @contextlib.contextmanager
@@ -103,15 +80,4 @@ def _copies(files: Mapping[str, str]) -> Iterator[ssl.SSLContext]:
                 paths[-1], "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)
             ) as out:
                 out.write(files[path])
-        yield _context(*paths)
-
-
-def _context(ca: str, certificate: str, key: str) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=ca)
-        context.load_cert_chain(certificate, key)
-    except (OSError, ValueError) as error:
-        raise ReleaseError(
-            "certificate_invalid", f"the credentials for etcd cannot be used: {error}", _HINT
-        ) from error
-    return context
+        yield etcd_gateway.context(*paths)
