@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The members of a cluster's own etcd, asked on a control plane: one leaves only where a majority of the others is well.
+"""The members of a cluster's own etcd, asked on a control plane: one leaves where a majority of the others is well.
 
 kubeadm calls each member by its node's name. See https://etcd.io/docs/latest/op-guide/runtime-configuration/.
 """

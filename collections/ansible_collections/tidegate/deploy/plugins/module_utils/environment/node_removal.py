@@ -21,8 +21,9 @@ def drain(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[st
     """No pod stays on nodes that leave; answers {"changes", "detail"}. `work["removal"]` has `names` and `seconds`,
     and `is_lost` where the nodes are gone already and nobody waits for their pods.
 
-    Raises ReleaseError insufficient_nodes, where etcd could not write without them; node_drain_failed, naming the pods that stay and the budgets that hold them. The nodes take no
-    new pods then; the next install gives them back to the cluster.
+    Raises ReleaseError insufficient_nodes, where etcd could not write without them; node_drain_failed, naming the pods
+    that stay and the budgets that hold them. The nodes take no new pods then; the next install gives them back to the
+    cluster.
     """
     names = _there(work["removal"]["names"])
     etcd_members.require_majority(work["removal"]["names"])
