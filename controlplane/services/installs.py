@@ -170,6 +170,11 @@ def _queue_preview(
             # What left since is somebody else's by now.
             gone = cluster_members.removed_since(session, undone, [node["host_id"] for node in nodes])
             nodes = [node for node in undone.nodes if node["host_id"] not in gone]
+            # What joined since cannot stand without the control plane that is taken away.
+            known = {node["host_id"] for node in nodes}
+            nodes += [
+                one for one in cluster_members.of(session, environment.id) if one["host_id"] not in known
+            ]
     if kind == "install" and undone is None:
         rules.check_nodes(environment.runtime_type, (node["role"] for node in nodes))
     else:

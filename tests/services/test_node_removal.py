@@ -11,7 +11,7 @@ from controlplane.domain.errors import Problem
 from controlplane.ports.runner import PlaybookRun, RunEvent, RunOutcome
 from controlplane.services import approvals, environments, installs
 from controlplane.services.job_kind import JobKind
-from controlplane.store import tables
+from controlplane.store import pages, tables
 from tests.services.installation import HOST_KEY, Installation
 from tests.services.test_installs import begun, operator, refused, step, told, work
 
@@ -53,7 +53,7 @@ def nodes(plane: str, *others: str, role: str = "worker") -> list[dict[str, str]
 def previewed(shop: Installation, env: str, task: dict[str, Any], *hosts: str) -> dict[str, Any]:
     kind, run = work(shop, "install_preview")
     assert sorted(host.name for host in run.hosts) == sorted(hosts)
-    plans = {name: PLAN if name in WORKERS else [] for name in hosts}
+    plans = dict.fromkeys(hosts, PLAN)
     plans["z"] = [{"step": "control_plane_init", "action": "run", "detail": ""}]
     documents = {
         f"{name}.preflight": {"facts": {}, "plan": plans[name], "checks": [], "fingerprint": shop.live}
@@ -212,6 +212,23 @@ def test_one_that_left_may_come_back_and_a_rollback_leaves_it_alone(shop: Instal
     assert [node["name"] for node in task["nodes"]] == ["c", "z"]
     environments.set_nodes(shop.core, operator(shop), env, nodes("z", *WORKERS))
     environments.set_nodes(shop.core, operator(shop), env, nodes("z", "c"))
+
+
+def test_a_rollback_of_the_first_install_takes_along_what_joined_since(shop: Installation, env: str) -> None:
+    first = installs.list_(shop.core, operator(shop), env, {}, pages.PageRequest())["items"][0]
+    wanted = [*nodes("z", *WORKERS), {"host_id": "hst", "role": "worker"}]
+    environments.set_nodes(shop.core, operator(shop), env, wanted)
+    task = installs.request_preview(shop.core, operator(shop), env, {})
+    task = previewed(shop, env, task, "a", "z", *WORKERS)
+    installs.apply(shop.core, operator(shop), env, task["preview_ref"])
+    shop.clock.pass_(seconds=1)
+    kind, _run = work(shop, "install")
+    kind.record([on("a", begun(1, "worker_join"))])
+    kind.end(RunOutcome("successful", 0, {}))
+    shop.clock.pass_(seconds=1)
+
+    undone = installs.request_rollback(shop.core, operator(shop), env, first["task_id"])
+    assert {node["name"] for node in undone["nodes"]} == {"a", "b", "c", "z"}
 
 
 def test_in_production_somebody_else_decides(shop: Installation) -> None:

@@ -61,6 +61,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
         monkeypatch.setattr(module, "run", made.run)
     monkeypatch.setattr(kubeadm, "KUBELET", str(tmp_path / "kubelet.conf"))
     monkeypatch.setattr(kubeadm, "_MEMORY", str(tmp_path))
+    left = {name: (str(tmp_path / name), check) for name, (_path, check) in kubeadm.LEFTOVERS.items()}
+    monkeypatch.setattr(kubeadm, "LEFTOVERS", left)
     monkeypatch.setattr(kubeadm, "delete_tokens", lambda is_meant: None)
     monkeypatch.setattr(kubectl, "ask", lambda *words: {"metadata": {"uid": "uid-1"}})
     monkeypatch.setattr(journal.state_folder, "path", lambda name: str(tmp_path / "state" / name))
@@ -74,6 +76,7 @@ def work(etcd: bool = False, **lasting: Any) -> dict[str, Any]:
     return {
         "init": {"config": "c", "seconds": 1, "lasting": {**LASTING, **lasting}, "etcd": elsewhere},
         "join": {"config": "c", "seconds": 1},
+        "inputs": {"kubeadm_ignore_preflight": []},
     }
 
 
@@ -174,3 +177,26 @@ def test_a_node_of_somebody_else_s_cluster_is_left_alone_and_so_is_the_etcd(host
     with pytest.raises(ReleaseError, match="that Tidegate did not make"):
         begin(host, etcd=True)
     assert host.happened == [] and host.journal.entries == []
+
+
+@pytest.mark.parametrize("promise_only", [True, False])
+@pytest.mark.parametrize("name", ["manifests", "etcd"])
+def test_what_an_earlier_cluster_left_is_named_before_anything_is_done(
+    host: Host, name: str, promise_only: bool
+) -> None:
+    (host.root / name).mkdir()
+    (host.root / name / "something").touch()
+    with pytest.raises(ReleaseError, match=f"something of an earlier cluster in .*/{name}") as caught:
+        begin(host, promise_only)
+    assert caught.value.error_key == "conflict" and "kubeadm reset" in caught.value.hint
+    assert host.happened == [] and host.journal.entries == []
+    meant = work()
+    meant["inputs"] = {"kubeadm_ignore_preflight": [kubeadm.LEFTOVERS[name][1]]}
+    assert kubeadm.init(meant, host.journal, promise_only)["changes"] == ["kubeadm init"]
+
+
+def test_a_worker_and_an_etcd_elsewhere_need_no_empty_folder_for_one(host: Host) -> None:
+    (host.root / "etcd").mkdir()
+    (host.root / "etcd/something").touch()
+    assert joining(kubeadm.JOIN_WORKER)(work(), host.journal, True)["changes"] == ["kubeadm join"]
+    assert begin(host, True, etcd=True) == ["kubeadm init"]

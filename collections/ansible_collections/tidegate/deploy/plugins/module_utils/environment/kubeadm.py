@@ -17,6 +17,11 @@ from .journal import Journal, run
 
 INIT, JOIN_PLANE, JOIN_WORKER = "control_plane_init", "control_plane_join", "worker_join"
 KUBELET = "/etc/kubernetes/kubelet.conf"
+# Folders that have to be empty, and what kubeadm calls its check of each.
+LEFTOVERS = {
+    "manifests": ("/etc/kubernetes/manifests", "DirAvailable--etc-kubernetes-manifests"),
+    "etcd": ("/var/lib/etcd", "DirAvailable--var-lib-etcd"),
+}
 _ENTRY = "node"
 _ETCD = "etcd"
 _TAIL = 3000
@@ -38,7 +43,7 @@ def init(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[str
     """
     etcd, lasting = work["init"]["etcd"], work["init"]["lasting"]
     known = journal.find("kubeadm", _ENTRY)
-    _require_own(INIT, known)
+    _require_own(INIT, known, work)
     _require_lasting(lasting, known)
     if etcd and not known.get("done"):
         _take_etcd(etcd, journal, promise_only)
@@ -54,7 +59,7 @@ def init(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[str
             journal.note(INIT, "external_etcd", _ETCD, cluster=cluster)
         return said
 
-    return _once(INIT, "kubeadm init", make, journal, promise_only, lasting)
+    return _once(INIT, work, make, journal, promise_only, lasting)
 
 
 def join(step: str, work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[str, Any]:
@@ -72,7 +77,7 @@ def join(step: str, work: Dict[str, Any], journal: Journal, promise_only: bool) 
             )
         return _kubeadm("kubeadm_join_failed", work["join"]["config"], work["join"]["seconds"], "join")
 
-    return _once(step, "kubeadm join", make, journal, promise_only)
+    return _once(step, work, make, journal, promise_only)
 
 
 def rollback(step: str) -> Callable[[Journal], Dict[str, List[str]]]:
@@ -133,9 +138,12 @@ def _require_lasting(lasting: Mapping[str, Any], known: Mapping[str, Any]) -> No
         )
 
 
-def _require_own(step: str, known: Mapping[str, Any]) -> None:
-    """Raises ReleaseError conflict for a node of somebody else's, or one that is another thing in its cluster."""
+def _require_own(step: str, known: Mapping[str, Any], work: Mapping[str, Any]) -> None:
+    """Raises ReleaseError conflict for a node of somebody else's, one that is another thing in its cluster, or what an
+    earlier cluster left behind."""
     if not os.path.exists(KUBELET):
+        if not known:
+            _require_empty(step, work)
         return
     if not known:
         raise ReleaseError(
@@ -153,16 +161,34 @@ def _require_own(step: str, known: Mapping[str, Any]) -> None:
     )
 
 
+def _require_empty(step: str, work: Mapping[str, Any]) -> None:
+    """kubeadm would refuse them, too, but only when all before it is done."""
+    ignored = work["inputs"]["kubeadm_ignore_preflight"]
+    has_etcd = step != JOIN_WORKER and not work["init"]["etcd"]
+    folders = [LEFTOVERS["manifests"], *([LEFTOVERS["etcd"]] if has_etcd else [])]
+    left = [
+        path for path, check in folders if check not in ignored and os.path.isdir(path) and os.listdir(path)
+    ]
+    if left:
+        raise ReleaseError(
+            "conflict",
+            f"there is something of an earlier cluster in {', '.join(left)}",
+            "Run `kubeadm reset` there, or move it away; what is meant to be there, as a restored etcd, is named by its "
+            "check in kubeadm_ignore_preflight.",
+        )
+
+
 def _once(
     step: str,
-    word: str,
+    work: Mapping[str, Any],
     make: Callable[[Journal], str],
     journal: Journal,
     promise_only: bool,
     lasting: Optional[Mapping[str, Any]] = None,
 ) -> Dict[str, Any]:
     known = journal.find("kubeadm", _ENTRY)
-    _require_own(step, known)
+    _require_own(step, known, work)
+    word = "kubeadm init" if step == INIT else "kubeadm join"
     if known.get("done") and os.path.exists(KUBELET):
         return {"changes": [], "detail": {}}
     if promise_only:
