@@ -180,6 +180,7 @@ def test_control_planes_leave_but_for_the_first_and_two_that_are_left_can_be_tak
         installs.request_preview(shop.core, operator(shop), env, {})
     assert "leaves it by a removal" in two.value.hint
     task = installs.request_rollback(shop.core, operator(shop), env)
+    task = previewed(shop, env, task, "c", "z")
     assert [node["name"] for node in task["nodes"]] == ["c", "z"]
     installs.cancel(shop.core, operator(shop), task["task_id"], env)
     assert removal(shop, env, "c", asked=("c", "z"))["preview_ref"]

@@ -173,8 +173,8 @@ def _require_empty(step: str, work: Mapping[str, Any]) -> None:
         raise ReleaseError(
             "conflict",
             f"there is something of an earlier cluster in {', '.join(left)}",
-            "Run `kubeadm reset` there, or move it away; what is meant to be there, as a restored etcd, is named by its "
-            "check in kubeadm_ignore_preflight.",
+            "Run `kubeadm reset` there, or move it away; what is meant to be there, as a restored etcd, goes by its "
+            "check into kubeadm_ignore_preflight.",
         )
 
 
