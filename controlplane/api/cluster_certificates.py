@@ -34,10 +34,12 @@ class CertificateSchema(schema.AnswerSchema):
     """One certificate, or authority, of a control plane."""
 
     name = schema.text(example="apiserver")
-    kind = schema.text("certificate authority kubelet: a rotation renews the first.", example="certificate")
+    kind = schema.text(
+        "certificate authority kubelet external: a rotation renews the first.", example="certificate"
+    )
     path = schema.text(example="/etc/kubernetes/pki/apiserver.crt")
     authority = schema.text("Who signed it.", example="ca")
-    managed_by = schema.text("kubeadm kubelet external", example="kubeadm")
+    managed_by = schema.text("kubeadm kubelet external nobody: who renews it.", example="kubeadm")
     subject = fields.String(metadata={"example": "CN=kube-apiserver"})
     issuer = fields.String(metadata={"example": "CN=kubernetes"})
     serial = fields.String(metadata={"example": "4F1D9C0A"})

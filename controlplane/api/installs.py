@@ -149,7 +149,9 @@ class NewInstallPreviewSchema(schema.StrictSchema):
     host_ids = fields.List(
         fields.String(validate=validate.Length(1, schema.LONGEST_ID)),
         validate=validate.Length(1, MOST_HOSTS),
-        metadata={"description": "For a removal: the workers that are to leave the cluster."},
+        metadata={
+            "description": "For a removal: the nodes that are to leave; never the control plane that all began with."
+        },
     )
     is_lost = fields.Boolean(
         metadata={
@@ -201,7 +203,7 @@ ROUTES = TaskRoutes(
 @blueprint.alt_response(202, schema=PreviewedInstallSchema, description="Still previewing; follow the task.")
 @blueprint.response(201, PreviewedInstallSchema)
 def preview_install(body: dict[str, Any], environment_id: str) -> Any:
-    """Show what an install, its rollback, or the removal of workers would do on each host, and what stands in its way.
+    """Show what an install, its rollback, or the removal of nodes would do on each host, and what stands in its way.
     Changes nothing.
 
     Problems: insufficient_nodes, node_role_invalid, conflict.
@@ -246,7 +248,7 @@ def rollback_install(body: dict[str, Any], environment_id: str) -> dict[str, Any
 @blueprint.arguments(ApplyInstallSchema)
 @blueprint.response(202, InstallTaskSchema)
 def remove_nodes(body: dict[str, Any], environment_id: str) -> dict[str, Any]:
-    """Start the removal of workers that a preview with `kind: removal` showed: drained, forgotten, and bare again."""
+    """Start the removal of nodes that a preview with `kind: removal` showed: drained, forgotten, and bare again."""
     return ROUTES.applied(body, environment_id, "removal")
 
 

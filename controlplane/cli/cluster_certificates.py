@@ -15,7 +15,7 @@ from controlplane.cli.command import Session, client_command
 from controlplane.cli.outcome import Outcome
 from controlplane.cli.resource import find_id
 
-COLUMNS = ("host", "name", "kind", "days_left", "expires_at", "subject")
+COLUMNS = ("host", "name", "kind", "managed_by", "days_left", "expires_at", "subject")
 _CLUSTER = click.argument("which", metavar="CLUSTER")
 _WITHIN = click.option(
     "--within",

@@ -128,9 +128,9 @@ def remove(
     is_watched: bool,
     wait_approval: bool,
 ) -> Outcome:
-    """Take workers out of a cluster: drained as far as disruption budgets let them, forgotten, and bare again."""
+    """Take nodes out of a cluster: drained as far as disruption budgets let them, forgotten, and bare again."""
     if bool(hosts) == (preview_ref is not None):
-        raise click.UsageError("name workers with --host, or a preview of it with --preview-ref")
+        raise click.UsageError("name nodes with --host, or a preview of it with --preview-ref")
     ids = [find_id(session.client, "/hosts", host) for host in hosts]
     body: dict[str, Any] = {"kind": "removal", "host_ids": ids, "is_lost": lost}
     if drain_seconds is not None:

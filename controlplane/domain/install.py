@@ -107,12 +107,14 @@ def check_nodes(runtime_type: str, roles: Iterable[str]) -> None:
         raise Problem("insufficient_nodes", "the environment has no node")
     if runtime_type == "k8s" and counts["control_plane"] not in (1, 3):
         raise Problem(
-            "insufficient_nodes", f"a cluster has one or three control planes, not {counts['control_plane']}"
+            "insufficient_nodes",
+            f"a cluster has one or three control planes, not {counts['control_plane']}",
+            hint="Give one or three hosts the role control_plane; one that is in the cluster leaves it by a removal.",
         )
 
 
 def check_removal(runtime_type: str, nodes: Sequence[Mapping[str, str]], host_ids: Sequence[str]) -> None:
-    """Let pass hosts that can leave a cluster: workers of it.
+    """Let pass hosts that can leave a cluster: all but the first control plane of `nodes`, which the others ask.
 
     Raises:
         Problem: `validation_error` (no host is named, one twice, or the environment is no cluster), `not_found`,
@@ -125,12 +127,17 @@ def check_removal(runtime_type: str, nodes: Sequence[Mapping[str, str]], host_id
             "validation_error", errors={"host_ids": ["name the hosts that are to leave, each once"]}
         )
     known = {node["host_id"]: node for node in nodes}
+    first = next((node["host_id"] for node in nodes if node["role"] == "control_plane"), None)
     for host_id in host_ids:
         if host_id not in known:
             raise Problem("not_found", f"host {host_id} is no node of the environment")
-        if known[host_id]["role"] != "worker":
-            name, role = known[host_id]["name"], known[host_id]["role"]
-            raise Problem("node_role_invalid", f"{name} is a {role}: only workers leave a cluster")
+        if host_id == first:
+            raise Problem(
+                "node_role_invalid",
+                f"{known[host_id]['name']} is the control plane that the cluster began with, and that the others ask: "
+                "it stays",
+                hint="Roll the install back to take the whole cluster away.",
+            )
 
 
 def check_members(members: Iterable[Mapping[str, str]], nodes: Mapping[str, str], name: str) -> None:
@@ -144,7 +151,7 @@ def check_members(members: Iterable[Mapping[str, str]], nodes: Mapping[str, str]
         raise Problem(
             "conflict",
             f"{', '.join(gone)} would leave the cluster of environment {name}, or be another thing in it: take "
-            "workers out with an install preview of kind removal, or roll the install back",
+            "nodes out with an install preview of kind removal, or roll the install back",
         )
 
 

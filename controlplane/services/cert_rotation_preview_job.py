@@ -26,14 +26,17 @@ class CertRotationPreviewJob(TaskPreviewJob):
     def __init__(self, core: Core, lease: Lease) -> None:
         super().__init__(core, lease)
         self._verb = cert_rotation_spec.VERB
+        self._is_behind_vip = False
 
     def _run(self, session: Session, task: InstallTask) -> PlaybookRun:
+        cluster = session.get_one(Cluster, task.cluster_id)
+        self._is_behind_vip = cluster.direct_endpoint is not None
         return cert_rotation_spec.run(
             self._core,
             session,
             self._lease.job_id,
             cert_rotation_spec.LIST,
-            session.get_one(Cluster, task.cluster_id),
+            cluster,
             task.nodes,
             PREVIEW_TIMEOUT,
             cert_rotation_spec.of_task(self._core, session, task),
@@ -43,8 +46,8 @@ class CertRotationPreviewJob(TaskPreviewJob):
         return [{**check, "host": document.get("host")} for check in super()._checks_of(document)]
 
     def _facts(self, task: InstallTask, found: Mapping[str, Any]) -> list[str]:
-        # An API server that is the only one does not answer while it starts again.
-        return ["interrupts"] if len(task.nodes) == 1 else []
+        # An API server that is the only one, or the one that everybody asks, does not answer while it starts again.
+        return [] if len(task.nodes) > 1 and self._is_behind_vip else ["interrupts"]
 
     def _conclude(
         self,

@@ -65,7 +65,7 @@ def request_preview(
 def request_removal(
     core: Core, actor: Actor, environment_id: str, asked: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Make a task that takes workers out of an environment's cluster, and queue its preview.
+    """Make a task that takes nodes out of an environment's cluster, and queue its preview.
 
     Args:
         asked: `host_ids`, those that are to leave; `is_lost`, where they are gone already: nobody asks them then, or
@@ -171,7 +171,16 @@ def _queue_preview(
             # What left since is somebody else's by now.
             gone = cluster_members.removed_since(session, undone, [node["host_id"] for node in nodes])
             nodes = [node for node in undone.nodes if node["host_id"] not in gone]
-    rules.check_nodes(environment.runtime_type, (node["role"] for node in nodes))
+            # What joined since cannot stand without the control plane that is taken away.
+            known = {node["host_id"] for node in nodes}
+            nodes += [
+                one for one in cluster_members.of(session, environment.id) if one["host_id"] not in known
+            ]
+    if kind == "install" and undone is None:
+        rules.check_nodes(environment.runtime_type, (node["role"] for node in nodes))
+    else:
+        # Two control planes are what a removal may leave, and a rollback find.
+        install_spec.require_nodes(environment, nodes)
     return tasks.queue_preview(
         core,
         actor,

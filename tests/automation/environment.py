@@ -34,9 +34,15 @@ class Environments:
     def run(
         self, verb: str, check: bool = True, options: Sequence[str] = (), **more: Any
     ) -> subprocess.CompletedProcess[str]:
+        return self.play(f"environment_{verb}.yml", check=check, options=options, **more)
+
+    def play(
+        self, playbook: str, check: bool = True, options: Sequence[str] = (), **more: Any
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a playbook that is told of an environment."""
         (self.folder / "spec.json").write_text(json.dumps({**self.spec, **more}))
         variables = {"environment_spec_file": str(self.folder / "spec.json")}
-        return self._rig.play(f"environment_{verb}.yml", variables, check=check, options=options)
+        return self._rig.play(playbook, variables, check=check, options=options)
 
     def result(self, host: LabHost, verb: str) -> dict[str, Any]:
         return dict(json.loads((self.folder / f"{host.name}.{verb}.json").read_text()))

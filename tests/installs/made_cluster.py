@@ -39,13 +39,13 @@ class MadeCluster:
     task: dict[str, Any]
 
     @classmethod
-    def build(cls, site: Site, host: LabHost) -> MadeCluster:
+    def build(cls, site: Site, host: LabHost, name: str = "made") -> MadeCluster:
         """Order it, apply the preview, wait for the end."""
         kubeadm.prepare(host)
         ordered = site.admin.post(
             "/clusters",
             {
-                "project_id": site.project_id, "name": "made", "stage": "development", "inputs": kubeadm.INPUTS,
+                "project_id": site.project_id, "name": name, "stage": "development", "inputs": kubeadm.INPUTS,
                 "nodes": [{"host_id": site.register(host), "role": "control_plane"}],
             },
         )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.installs.environment import ENDS
 from tests.installs.made_cluster import MadeCluster
+from tests.lab import LabHost
 
 PODS = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 
@@ -21,16 +22,21 @@ class Rotations:
         self.path = f"/clusters/{cluster.id}/certs"
 
     def rows(self) -> dict[str, dict[str, Any]]:
-        """Look now, and return each certificate by name."""
+        """Look now, and return each certificate of the only control plane by name."""
+        [(host, rows)] = self.rows_by_host().items()
+        assert host == self.cluster.host.name
+        return rows
+
+    def rows_by_host(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Look now, and return for each control plane its certificates by name."""
         job = self.admin.post(f"{self.path}/check")
         until = time.monotonic() + 120
         while (job := self.admin.get(f"/jobs/{job['job_id']}"))["state"] != "done":
             assert time.monotonic() < until, job
             time.sleep(0.2)
         assert job["outcome"] == "succeeded"
-        [host] = self.admin.get(self.path)["hosts"]
-        assert host["host"] == self.cluster.host.name
-        return {row["name"]: row for row in host["certificates"]}
+        hosts = self.admin.get(self.path)["hosts"]
+        return {host["host"]: {row["name"]: row for row in host["certificates"]} for host in hosts}
 
     def preview(self) -> dict[str, Any]:
         return dict(self.admin.post(f"{self.path}/rotate/preview", {}))
@@ -60,15 +66,15 @@ class Rotations:
         written = host.exec(["stat", "--format", "%Y", "/etc/kubernetes/scheduler.conf"]).stdout
         return int(host.exec(["date", "+%s"]).stdout) - int(written) + 1
 
-    def served(self) -> str:
-        """The certificate that the API server shows."""
-        return ssl.get_server_certificate((self.cluster.host.address, 6443))
+    def served(self, host: LabHost | None = None) -> str:
+        """The certificate that an API server shows."""
+        return ssl.get_server_certificate(((host or self.cluster.host).address, 6443))
 
-    def until_away(self, pod: str) -> None:
+    def until_away(self, pod: str, host: LabHost | None = None) -> None:
         """Wait until a rotation has taken a pod's manifest away: the worst moment to die in."""
         path = f"/etc/kubernetes/tidegate-away/{pod}.yaml"
         until = time.monotonic() + 300
-        while self.cluster.host.exec(["test", "-e", path], check=False).returncode != 0:
+        while (host or self.cluster.host).exec(["test", "-e", path], check=False).returncode != 0:
             assert time.monotonic() < until
             time.sleep(0.05)
 

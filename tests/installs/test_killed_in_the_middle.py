@@ -9,11 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.site import Site
-from tests.demo import server
-from tests.demo.rest import Person
-from tests.demo.test_walk import free_address
-from tests.installs.conftest import settings
 from tests.installs.environment import Environment, statuses
+from tests.installs.killable import Killable
 from tests.installs.made_cluster import MadeCluster
 from tests.installs.rotations import Rotations, serials
 from tests.lab import Lab, LabHost, kubeadm
@@ -24,29 +21,6 @@ pytestmark = [
     pytest.mark.xdist_group("lab-bundle"),
     pytest.mark.timeout(900),
 ]
-
-
-class Killable:
-    """A served Tidegate of this test's own, which dies and comes back."""
-
-    def __init__(self, home: Path) -> None:
-        self.home, self.address = home, free_address()
-        token = server.initialise(home)
-        (home / "tidegate.toml").write_text(settings() + "lease_seconds = 4\nheartbeat_seconds = 1\n")
-        self._process = server.start(home, self.address)
-        self.admin = Person(f"http://{self.address}", "admin", token)
-
-    def die(self) -> None:
-        """End at once, as by a power cut; its workers end with it."""
-        self._process.kill()
-        self._process.wait()
-
-    def come_back(self) -> None:
-        """Start again on what is on the disk."""
-        self._process = server.start(self.home, self.address)
-
-    def stop(self) -> None:
-        server.stop(self._process.pid)
 
 
 @pytest.fixture

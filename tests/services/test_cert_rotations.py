@@ -506,3 +506,17 @@ def test_a_gone_cluster_is_deleted_with_its_rotations_and_not_while_one_is_at_wo
     clusters.delete(shop.core, operator(shop), "cls")
     with refused("cluster_not_found"):
         rotations.get()
+
+
+@pytest.mark.parametrize(
+    ("direct", "reasons"),
+    [(None, ["what serves would be interrupted for some seconds"]), ("https://192.0.2.11:6443", [])],
+    ids=["alone", "behind a VIP"],
+)
+def test_it_interrupts_what_asks_one_control_plane_alone(
+    rotations: Rotations, direct: str | None, reasons: list[str]
+) -> None:
+    """There are three, and without a VIP everybody asks the first."""
+    with rotations.shop.core.database.write() as session:
+        session.get_one(tables.Cluster, rotations.cluster).direct_endpoint = direct
+    assert rotations.preview()["preview"]["risk_reasons"] == reasons

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Workers are taken out of a cluster by a task that was previewed, and by no other word."""
+"""Nodes are taken out of a cluster by a task that was previewed, and by no other word."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from controlplane.domain.errors import Problem
 from controlplane.ports.runner import PlaybookRun, RunEvent, RunOutcome
 from controlplane.services import approvals, environments, installs
 from controlplane.services.job_kind import JobKind
-from controlplane.store import tables
+from controlplane.store import pages, tables
 from tests.services.installation import HOST_KEY, Installation
 from tests.services.test_installs import begun, operator, refused, step, told, work
 
@@ -25,7 +25,7 @@ def env(shop: Installation) -> str:
     return cluster(shop, "development")
 
 
-def cluster(shop: Installation, stage: str) -> str:
+def cluster(shop: Installation, stage: str, role: str = "worker") -> str:
     with shop.core.database.write() as session:
         for name in (*WORKERS, "z"):
             if session.get(tables.Host, f"hst_{name}") is None:
@@ -37,23 +37,23 @@ def cluster(shop: Installation, stage: str) -> str:
                     )
                 )  # fmt: skip
     given = {"project_id": "prj", "name": f"east-{stage}", "stage": stage, "mode": "platform_managed"}
-    given |= {"runtime_type": "k8s", "nodes": nodes("z", *WORKERS)}
+    given |= {"runtime_type": "k8s", "nodes": nodes("z", *WORKERS, role=role)}
     made = str(environments.create(shop.core, operator(shop), given)["id"])
     task = previewed(shop, made, installs.request_preview(shop.core, operator(shop), made, {}), "z", *WORKERS)
     installed(shop, made, task)
     return made
 
 
-def nodes(plane: str, *workers: str) -> list[dict[str, str]]:
+def nodes(plane: str, *others: str, role: str = "worker") -> list[dict[str, str]]:
     return [{"host_id": f"hst_{plane}", "role": "control_plane"}] + [
-        {"host_id": f"hst_{name}", "role": "worker"} for name in workers
+        {"host_id": f"hst_{name}", "role": role} for name in others
     ]
 
 
 def previewed(shop: Installation, env: str, task: dict[str, Any], *hosts: str) -> dict[str, Any]:
     kind, run = work(shop, "install_preview")
     assert sorted(host.name for host in run.hosts) == sorted(hosts)
-    plans = {name: PLAN if name in WORKERS else [] for name in hosts}
+    plans = dict.fromkeys(hosts, PLAN)
     plans["z"] = [{"step": "control_plane_init", "action": "run", "detail": ""}]
     documents = {
         f"{name}.preflight": {"facts": {}, "plan": plans[name], "checks": [], "fingerprint": shop.live}
@@ -163,6 +163,29 @@ def test_what_cannot_leave_is_refused(
         removal(shop, env, *hosts)
 
 
+def test_control_planes_leave_but_for_the_first_and_two_that_are_left_can_be_taken_away(
+    shop: Installation,
+) -> None:
+    env = cluster(shop, "development", role="control_plane")
+    with pytest.raises(Problem, match="z is the control plane that the cluster began with") as caught:
+        removal(shop, env, "z")
+    assert caught.value.error_key == "node_role_invalid" and "whole cluster" in caught.value.hint
+    job, run = begin(shop, env, removal(shop, env, "b"))
+    assert run.documents["environment_spec_file"]["remove"] == ["b"]
+    job.end(RunOutcome("successful", 0, {}))
+    assert names(shop, env) == ["c", "z"]
+    shop.clock.pass_(seconds=1)
+
+    with pytest.raises(Problem, match="one or three control planes, not 2") as two:
+        installs.request_preview(shop.core, operator(shop), env, {})
+    assert "leaves it by a removal" in two.value.hint
+    task = installs.request_rollback(shop.core, operator(shop), env)
+    task = previewed(shop, env, task, "c", "z")
+    assert [node["name"] for node in task["nodes"]] == ["c", "z"]
+    installs.cancel(shop.core, operator(shop), task["task_id"], env)
+    assert removal(shop, env, "c", asked=("c", "z"))["preview_ref"]
+
+
 def test_a_compose_host_leaves_in_no_such_way(shop: Installation) -> None:
     given = {"project_id": "prj", "name": "plain", "stage": "development", "mode": "platform_managed"}
     made = environments.create(shop.core, operator(shop), {**given, "host_ids": ["hst"]})
@@ -190,6 +213,23 @@ def test_one_that_left_may_come_back_and_a_rollback_leaves_it_alone(shop: Instal
     assert [node["name"] for node in task["nodes"]] == ["c", "z"]
     environments.set_nodes(shop.core, operator(shop), env, nodes("z", *WORKERS))
     environments.set_nodes(shop.core, operator(shop), env, nodes("z", "c"))
+
+
+def test_a_rollback_of_the_first_install_takes_along_what_joined_since(shop: Installation, env: str) -> None:
+    first = installs.list_(shop.core, operator(shop), env, {}, pages.PageRequest())["items"][0]
+    wanted = [*nodes("z", *WORKERS), {"host_id": "hst", "role": "worker"}]
+    environments.set_nodes(shop.core, operator(shop), env, wanted)
+    task = installs.request_preview(shop.core, operator(shop), env, {})
+    task = previewed(shop, env, task, "a", "z", *WORKERS)
+    installs.apply(shop.core, operator(shop), env, task["preview_ref"])
+    shop.clock.pass_(seconds=1)
+    kind, _run = work(shop, "install")
+    kind.record([on("a", begun(1, "worker_join"))])
+    kind.end(RunOutcome("successful", 0, {}))
+    shop.clock.pass_(seconds=1)
+
+    undone = installs.request_rollback(shop.core, operator(shop), env, first["task_id"])
+    assert {node["name"] for node in undone["nodes"]} == {"a", "b", "c", "z"}
 
 
 def test_in_production_somebody_else_decides(shop: Installation) -> None:

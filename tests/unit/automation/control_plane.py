@@ -16,6 +16,7 @@ from ansible_collections.tidegate.deploy.plugins.module_utils.environment import
     certificate_checks,
     certificate_rotation,
     certificate_set,
+    external_etcd,
     kubectl,
     static_pods,
 )
@@ -127,6 +128,9 @@ def make(root: Path, monkeypatch: pytest.MonkeyPatch, valid: timedelta = YEAR) -
     monkeypatch.setattr(static_pods, "shows", lambda _where, _path: True)
     monkeypatch.setattr(certificate_set, "KUBERNETES", str(plane.etc))
     monkeypatch.setattr(certificate_set, "KUBELET", str(root / "kubelet"))
+    monkeypatch.setattr(certificate_set, "KUBELET_CONFIG", str(root / "kubelet/config.yaml"))
+    for name in ("CA", "CERTIFICATE", "KEY"):
+        monkeypatch.setattr(external_etcd, name, str(root / "external-etcd" / name.lower()))
     monkeypatch.setattr(certificate_rotation, "run", plane.run)
     monkeypatch.setattr(certificate_rotation, "_not_well", lambda _name: "")
     monkeypatch.setattr(kubectl, "ADMIN", str(plane.etc / "admin.conf"))
@@ -139,6 +143,8 @@ def make(root: Path, monkeypatch: pytest.MonkeyPatch, valid: timedelta = YEAR) -
         plane.put(name, authority.pair)
     plane.issue(valid)
     (root / "kubelet").mkdir()
+    # As kubeadm writes it.
+    (root / "kubelet/config.yaml").write_text("kind: KubeletConfiguration\nrotateCertificates: true\n")
     own = authorities["ca"].issue("system:node:plane-1", ["system:nodes"])
     (root / "kubelet" / "kubelet-client-current.pem").write_text(own.certificate + own.key)
     return plane

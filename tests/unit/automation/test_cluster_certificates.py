@@ -225,6 +225,55 @@ def test_the_plan_names_what_is_renewed_restarted_and_kept(plane: ControlPlane) 
     assert plan["ca"] == plan["kubelet-client"] == "keep"
 
 
+def kept(plane: ControlPlane) -> dict[str, str]:
+    return {one["step"]: one["detail"] for one in certificate_checks.plan(list(plane.rows().values()))}
+
+
+def test_who_renews_the_kubelet_s_own_is_what_its_configuration_says(plane: ControlPlane) -> None:
+    folder = plane.root / "kubelet"
+    (folder / "kubelet.crt").write_text(Authority("plane-1-ca@1").issue("plane-1@1").certificate)
+    rows = plane.rows()
+    assert (rows["kubelet-client"]["managed_by"], rows["kubelet-server"]["managed_by"]) == (
+        "kubelet",
+        "nobody",
+    )
+    assert kept(plane)["kubelet-client"] == "the kubelet renews it by itself"
+    assert "signed it itself" in kept(plane)["kubelet-server"]
+
+    soon = plane.authorities["ca"].issue("system:node:plane-1", ["system:nodes"], valid=timedelta(days=20))
+    (folder / "kubelet-client-current.pem").write_text(soon.certificate)
+    checks = certificate_checks.judge(list(plane.rows().values()), 365)
+    assert checks == [], "it has begun to by itself before the last 7 days"
+    (folder / "config.yaml").write_text("kind: KubeletConfiguration\nrotateCertificates: false\n")
+    assert plane.rows()["kubelet-client"]["managed_by"] == "nobody"
+    assert "rotateCertificates is not true" in kept(plane)["kubelet-client"]
+    [check] = certificate_checks.judge(list(plane.rows().values()), 365)
+    assert (check["level"], check["reason"]) == ("warning", "kubelet")
+    assert "nobody renews it" in check["message"] and "rotateCertificates" in check["hint"]
+
+    (folder / "kubelet-server-current.pem").write_text(soon.certificate)
+    server = plane.rows()["kubelet-server"]
+    assert (server["managed_by"], server["authority"]) == ("kubelet", "ca")
+
+
+def test_the_credential_for_an_etcd_elsewhere_is_listed_and_kept(plane: ControlPlane) -> None:
+    elsewhere = Authority("etcd elsewhere")
+    for name, pem in (
+        ("ca", elsewhere.pair.certificate),
+        ("certificate", elsewhere.issue("api", valid=timedelta(days=5)).certificate),
+    ):
+        (plane.root / "external-etcd").mkdir(exist_ok=True)
+        (plane.root / "external-etcd" / name).write_text(pem)
+    row = plane.rows()["external-etcd-client"]
+    assert (row["kind"], row["managed_by"], row["issuer"]) == ("external", "external", "CN=etcd elsewhere")
+    assert "etcd_certificate" in kept(plane)["external-etcd-client"]
+    [check] = certificate_checks.judge(list(plane.rows().values()), 365)
+    assert (check["level"], check["reason"]) == ("warning", "external")
+    before = (plane.root / "external-etcd/certificate").read_text()
+    assert rotate()[0]["changed"] is True
+    assert (plane.root / "external-etcd/certificate").read_text() == before
+
+
 def test_an_external_etcd_is_not_asked_for(plane: ControlPlane) -> None:
     Path(static_pods.manifest("etcd")).unlink()
     for name in ("server", "peer", "healthcheck-client", "ca"):

@@ -17,6 +17,8 @@ from ansible_collections.tidegate.deploy.plugins.module_utils.environment import
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 from ansible_collections.tidegate.deploy.plugins.plugin_utils.cluster_work import ClusterWork
 
+from tests.lab.kube_certificates import Authority
+
 SCRIPT = Path(__file__).resolve().parents[3] / "script"
 NODES = [
     *({"host": f"plane-{n}", "role": "control_plane", "address": f"192.0.2.{n}"} for n in (1, 2, 3)),
@@ -106,6 +108,54 @@ def test_a_lone_control_plane_takes_pods(bundle: dict[str, Any]) -> None:
     assert init["nodeRegistration"]["taints"] == []
 
 
+ETCD = Authority("etcd elsewhere")
+_CLIENT = ETCD.issue("api")
+ELSEWHERE = {
+    "etcd_endpoints": ["https://192.0.2.20:2379", "https://etcd-2.example.org:2379"],
+    "etcd_ca": ETCD.pair.certificate,
+    "etcd_certificate": _CLIENT.certificate,
+    "etcd_key": _CLIENT.key,
+}
+
+
+def test_an_etcd_elsewhere_is_a_profile_s_and_its_key_the_request_s(bundle: dict[str, Any]) -> None:
+    named = {name: value for name, value in ELSEWHERE.items() if name != "etcd_key"}
+    index = {**bundle["index"], "profiles": {"etcd_elsewhere": named}}
+    spec = {"profile": "etcd_elsewhere", "inputs": {"etcd_key": ELSEWHERE["etcd_key"]}}
+    resolved = step_plan.inputs(index, spec)
+    shown = {one.name: one.shown() for one in resolved}
+    assert shown["etcd_endpoints"]["origin"] == "profile"
+    assert (shown["etcd_key"]["value"], shown["etcd_key"]["origin"]) == ("***", "request")
+
+    told = work(bundle, "plane-1", **{one.name: one.value for one in resolved if one.name in ELSEWHERE})
+    document = told.document({})
+    _init, cluster, *_others = yaml.safe_load_all(document["init"]["config"])
+    folder = "/etc/kubernetes/external-etcd"
+    assert cluster["etcd"] == {
+        "external": {
+            "endpoints": ELSEWHERE["etcd_endpoints"], "caFile": f"{folder}/ca.crt",
+            "certFile": f"{folder}/client.crt", "keyFile": f"{folder}/client.key",
+        }
+    }  # fmt: skip
+    assert document["node"]["etcd_files"][f"{folder}/client.key"] == ELSEWHERE["etcd_key"]
+    assert document["init"]["etcd"]["endpoints"] == ELSEWHERE["etcd_endpoints"]
+    assert document["init"]["lasting"]["etcd_endpoints"] == ELSEWHERE["etcd_endpoints"]
+
+
+def test_the_credential_for_etcd_goes_to_control_planes_alone(bundle: dict[str, Any]) -> None:
+    secret = json.dumps(ELSEWHERE["etcd_key"])[1:-1]
+    plane, worker = (
+        json.dumps(work(bundle, one, **ELSEWHERE).document({})) for one in ("plane-2", "worker-1")
+    )
+    assert secret in plane
+    assert secret not in worker
+
+
+def test_a_cluster_has_its_own_etcd_where_no_other_is_named(bundle: dict[str, Any]) -> None:
+    document = work(bundle, "plane-1").document({})
+    assert (document["init"]["etcd"], document["node"]["etcd_files"]) == ({}, {})
+
+
 @pytest.mark.parametrize(
     ("inputs", "said"),
     [
@@ -114,6 +164,13 @@ def test_a_lone_control_plane_takes_pods(bundle: dict[str, Any]) -> None:
         ({"node_labels": {"nobody": {"a": "b"}}}, "no node is called nobody"),
         ({"control_plane_port": True}, "control_plane_port"),
         ({"node_taints": {"worker-1": ["a=b"]}}, "node_taints"),
+        (
+            {"etcd_endpoints": ["https://192.0.2.20:2379"]},
+            "etcd_ca, etcd_certificate, etcd_key: expected where",
+        ),
+        ({**ELSEWHERE, "etcd_endpoints": ["http://192.0.2.20:2379"]}, "etcd_endpoints"),
+        ({**ELSEWHERE, "etcd_endpoints": ["https://192.0.2.20"]}, "etcd_endpoints"),
+        ({**ELSEWHERE, "etcd_key": "/etc/etcd/key"}, "etcd_key"),
     ],
 )
 def test_inputs_that_make_no_cluster_are_named(

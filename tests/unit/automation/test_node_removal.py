@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tidegate.deploy.plugins.module_utils.environment import kubectl, node_removal
+from ansible_collections.tidegate.deploy.plugins.module_utils.environment import (
+    etcd_members,
+    kubectl,
+    node_removal,
+)
 from ansible_collections.tidegate.deploy.plugins.module_utils.environment.journal import Journal
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 from ansible_collections.tidegate.deploy.plugins.plugin_utils import cluster_nodes
@@ -70,11 +74,45 @@ def test_workers_are_named_in_the_document_or_by_hand(given: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"), [("plane", "only workers leave"), ("two", "no node is called two")]
+    ("given", "said"),
+    [("plane", "plane is the control plane that the cluster began with"), ("two", "no node is called two")],
 )
 def test_nobody_else_leaves(given: str, said: str) -> None:
     with pytest.raises(ReleaseError, match=said):
         cluster_nodes.leaving({"remove": [given]}, {}, NODES)
+
+
+def test_another_control_plane_leaves_as_a_worker_does() -> None:
+    nodes = [*NODES, {"host": "two", "role": "control_plane", "address": "192.0.2.3"}]
+    assert cluster_nodes.leaving({"remove": ["two", "one"]}, {}, nodes) == ["two", "one"]
+
+
+def test_no_pod_is_moved_where_etcd_would_lose_its_majority(
+    cluster: dict[str, list[Any]], journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(names: list[str]) -> None:
+        raise ReleaseError("insufficient_nodes", f"without {names[0]} there is no majority")
+
+    monkeypatch.setattr(etcd_members, "require_majority", refuse)
+    for work in (lambda: node_removal.look(["one"], False), lambda: node_removal.drain(WORK, journal, False)):
+        with pytest.raises(ReleaseError, match="without one there is no majority"):
+            work()
+    assert cluster["told"] == []
+
+
+def test_one_that_is_lost_is_taken_out_of_etcd_before_the_cluster_forgets_it(
+    cluster: dict[str, list[Any]], journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(etcd_members, "require_majority", lambda _names: None)
+    monkeypatch.setattr(etcd_members, "named", lambda names: list(names))
+    monkeypatch.setattr(etcd_members, "remove", lambda names: cluster["told"].append(("etcd", *names)))
+    assert (
+        node_removal.look(["one"], True)["plan"][1]["detail"]
+        == "delete one from the cluster, and one from etcd"
+    )
+    changes = node_removal.delete(WORK, journal, False)["changes"]
+    assert changes == ["remove one from etcd", "delete node one"]
+    assert cluster["told"] == [("etcd", "one"), ("delete", "node", "one")]
 
 
 @pytest.mark.parametrize(

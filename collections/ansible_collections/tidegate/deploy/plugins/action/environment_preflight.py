@@ -20,6 +20,16 @@ from ansible_collections.tidegate.deploy.plugins.plugin_utils.environment_action
     EnvironmentAction,
 )
 
+# What etcd listens on, which a control plane does not where etcd is elsewhere.
+_ETCD_PORTS = (2379, 2380)
+
+
+def _without_etcd(check: dict[str, Any]) -> dict[str, Any]:
+    if check["kind"] != "port":
+        return check
+    ports = [one for one in check["expect"]["ports"] if one not in _ETCD_PORTS]
+    return {**check, "expect": {**check["expect"], "ports": ports}}
+
 
 class ActionModule(EnvironmentAction):
     STEP = "environment_preflight"
@@ -38,7 +48,6 @@ class ActionModule(EnvironmentAction):
         bundle, inputs = self._task.args["bundle"], self._inputs()
         index, runtime = bundle["index"], self._spec.get("runtime_type")
         nodes, roles = self._nodes(), self._roles()
-        step_plan.require_nodes(runtime, nodes)
         shared = {"platforms": index["platforms"], "holder": str(self._spec.get("holder") or BY_HAND)}
         leaving = self._leaving()
         if leaving:
@@ -46,16 +55,21 @@ class ActionModule(EnvironmentAction):
                 **shared,
                 "removal": removal_action.told(self._spec, self._vars, nodes, leaving, self._host),
             }
+        step_plan.require_nodes(runtime, nodes)
         steps = self._steps_of_host()
         artifacts, files = bundle["delivered"]["artifacts"], bundle["files"]
         paths = [one["path"] for one in artifacts.values()] + bundle["delivered"]["hooks"]
         return {
             **shared,
             "wanted": [{"sha256": files[path]["sha256"], "size": files[path]["stamp"][0]} for path in paths],
-            "checks": [one for one in index["checks"] if step_plan.is_meant(one, runtime, roles)],
+            "checks": [
+                _without_etcd(one) if inputs.get("etcd_endpoints") else one
+                for one in index["checks"]
+                if step_plan.is_meant(one, runtime, roles)
+            ],
             "steps": [one["name"] for one in steps],
             "hooks": [one["name"] for one in steps if "hook" in one],
-            "inputs": inputs,
+            "inputs": {name: value for name, value in inputs.items() if not step_plan.is_secret(name)},
             "work": step_work.of(bundle, self._spec, inputs, nodes, self._host, artifacts),
         }
 

@@ -11,6 +11,9 @@ short_description: Begin a cluster with kubeadm
 version_added: "0.2.0"
 description:
   - Runs C(kubeadm init) once. One that was broken off is taken back and begun anew.
+  - With the input C(etcd_endpoints) it begins in an etcd elsewhere, which has to hold no cluster, and is cleared again
+    with C(verb=rollback).
+  - What a cluster was begun with stays; inputs that say otherwise are refused.
   - Does nothing on a host that the bundle's index does not mean it for.
   - What is made is written down on the host before it is made; C(verb=rollback) takes away that and no more.
 options:

@@ -10,7 +10,8 @@ module: node_delete
 short_description: Have a cluster forget nodes that left it
 version_added: "0.2.0"
 description:
-  - Has the cluster's first control plane delete the nodes that M(tidegate.deploy.node_drain) drained.
+  - Has the cluster's first control plane delete the nodes that M(tidegate.deploy.node_drain) drained, and take those
+    that are lost out of etcd, where a majority of its members is well then.
   - Does nothing on other hosts.
 options:
   environment_spec_file:

@@ -10,7 +10,7 @@ module: node_drain
 short_description: Move pods off nodes that leave a cluster
 version_added: "0.2.0"
 description:
-  - Has the cluster's first control plane cordon the workers that C(remove) of the environment spec names, or the
+  - Has the cluster's first control plane cordon the nodes that C(remove) of the environment spec names, or the
     variable C(environment_remove_nodes), and evict their pods. Disruption budgets are honoured; the input
     C(drain_seconds) says for how long they are waited for.
   - Pods of daemon sets stay. Pods without a controller, and data in an C(emptyDir), are gone for good.

@@ -75,13 +75,14 @@ def leaving(spec: Mapping[str, Any], variables: Mapping[str, Any], nodes: list[d
         [one.strip() for one in given.split(",") if one.strip()] if isinstance(given, str) else list(given)
     )
     roles = {str(one["host"]): one["role"] for one in nodes}
+    begun = next((str(one["host"]) for one in nodes if one["role"] == "control_plane"), None)
     for host in hosts:
         if host not in roles:
             raise ReleaseError("validation_error", f"remove: no node is called {host}")
-        if roles[host] != "worker":
+        if roles[host] not in ("worker", "control_plane") or host == begun:
             raise ReleaseError(
                 "node_role_invalid",
-                f"{host} is a {roles[host]}: only workers leave a cluster",
+                f"{host} is the control plane that the cluster began with, and that the others ask: it stays",
                 "Roll the environment back to take the whole cluster away.",
             )
     return hosts

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
-from ansible_collections.tidegate.deploy.plugins.module_utils.environment import step_plan
+from ansible_collections.tidegate.deploy.plugins.module_utils.environment import external_etcd, step_plan
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 from ansible_collections.tidegate.deploy.plugins.plugin_utils import (
     bundle_template,
@@ -25,6 +26,12 @@ _SYSCTLS = {
     "net.bridge.bridge-nf-call-iptables": "1",
     "net.bridge.bridge-nf-call-ip6tables": "1",
 }
+_ETCD_FILES = {
+    external_etcd.CA: "etcd_ca",
+    external_etcd.CERTIFICATE: "etcd_certificate",
+    external_etcd.KEY: "etcd_key",
+}
+_LASTING = ("pod_subnet", "service_subnet", "cluster_domain", "control_plane_port", "etcd_endpoints")
 
 
 class ClusterWork:
@@ -60,12 +67,18 @@ class ClusterWork:
         runtime = {**self.inputs, "container_runtime_bin": _BIN, "pause_image": images.pause}
         return {
             "runtime": "k8s",
-            "inputs": self.inputs,
+            # The credential for etcd is a control plane's alone, and among its files.
+            "inputs": {name: value for name, value in self.inputs.items() if name not in cluster_inputs.ETCD},
             "artifacts": artifacts,
             "files": {"/etc/containerd/config.toml": self._render("containerd.toml.j2", runtime)},
             "units": {"containerd.service": bundle_template.render(self._bundle, _CONTAINERD_UNIT, runtime)},
             "node": self._node(images),
-            "init": {"config": self.init_config(images), "seconds": self._seconds("control_plane_init")},
+            "init": {
+                "config": self.init_config(images),
+                "seconds": self._seconds("control_plane_init"),
+                "lasting": self._lasting(),
+                "etcd": self._etcd(),
+            },
             "join": {"config": "", "seconds": 0},
             "ready": {
                 "names": sorted(one.name for one in self.nodes),
@@ -92,6 +105,7 @@ class ClusterWork:
             "etcd_tag": images.etcd_tag,
             "certificate_names": list(dict.fromkeys([*names, *self.inputs["certificate_names"]])),
             "certificate_key": certificate_key,
+            "etcd_files": {name: path for path, name in _ETCD_FILES.items()},
             "kubelet_configuration": {
                 "apiVersion": "kubelet.config.k8s.io/v1beta1",
                 "kind": "KubeletConfiguration",
@@ -118,6 +132,25 @@ class ClusterWork:
         }
         return self._render("kubeadm-join.yaml.j2", values)
 
+    def _lasting(self) -> dict[str, Any]:
+        """What a cluster keeps as it was begun with it."""
+        named = {name: self.inputs[name] for name in _LASTING}
+        named["control_plane_name"] = self.endpoint_name
+        if self.inputs["etcd_ca"]:
+            named["etcd_ca"] = "sha256:" + hashlib.sha256(self.inputs["etcd_ca"].encode()).hexdigest()
+        return named
+
+    def _etcd(self) -> dict[str, Any]:
+        """The etcd that the cluster begins in, where that is elsewhere."""
+        endpoints = self.inputs["etcd_endpoints"]
+        return {"endpoints": endpoints, "files": self._etcd_files()} if endpoints else {}
+
+    def _etcd_files(self) -> dict[str, str]:
+        """What lets an API server into an etcd elsewhere: path -> content."""
+        if not self.inputs["etcd_endpoints"] or self.node.role != "control_plane":
+            return {}
+        return {path: self.inputs[name] for path, name in _ETCD_FILES.items()}
+
     def server(self) -> str:
         """Where the cluster is reached from elsewhere."""
         address = self._endpoint_address
@@ -137,6 +170,7 @@ class ClusterWork:
         values = {"kernel_modules": _MODULES, "sysctls": _SYSCTLS, "container_runtime_bin": _BIN}
         return {
             "name": self.node.name,
+            "etcd_files": self._etcd_files(),
             "files": {
                 "/etc/modules-load.d/tidegate-kubernetes.conf": self._render("modules.conf.j2", values),
                 "/etc/sysctl.d/90-tidegate-kubernetes.conf": self._render("sysctl.conf.j2", values),

@@ -19,6 +19,12 @@ from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors imp
 from ansible_collections.tidegate.deploy.plugins.plugin_utils import cluster_inputs, cluster_nodes, step_work
 
 _FOLDER = re.compile(r"/[A-Za-z0-9._/-]+\Z")
+# How a node came into its cluster: one that leaves is taken back of its own way alone.
+_JOINED = {
+    "control_plane_init": "first_control_plane",
+    "control_plane_join": "other_control_plane",
+    "worker_join": "worker",
+}
 # The first step that makes something, hence the last that is undone.
 FIRST = "container_runtime"
 BY_HAND = "a playbook run by hand"
@@ -104,7 +110,8 @@ class EnvironmentAction(ActionBase):
         if leaving and (self._host in leaving) != (self._verb == "rollback"):
             return False
         if self._verb == "rollback":
-            return not runtime or runtime in self.RUNTIMES
+            is_its = not leaving or _JOINED.get(self.STEP, "all") in self._roles()
+            return is_its and (not runtime or runtime in self.RUNTIMES)
         if (runtime or "compose") not in self.RUNTIMES:
             return False
         return any(one["name"] == self.STEP for one in self._steps_of_host())

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The controller's half of taking workers out of a cluster: its first control plane is asked, and no other host."""
+"""The controller's half of taking nodes out of a cluster: its first control plane is asked, and no other host."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def told(
     return {
         "names": [one.name for one in known if one.host in leaving],
         "host": is_what,
+        "role": next((one.role for one in known if one.host == host), ""),
         "is_lost": boolean(spec.get("lost") or variables.get("environment_nodes_lost") or False),
     }
 
@@ -43,7 +44,7 @@ class RemovalAction(EnvironmentAction):
             raise ReleaseError(
                 "validation_error",
                 "no node is to leave",
-                "Name workers in `remove` of the document, or in the variable environment_remove_nodes.",
+                "Name nodes in `remove` of the document, or in the variable environment_remove_nodes.",
             )
         return self._spec.get("runtime_type") == "k8s" and "first_control_plane" in self._roles()
 

@@ -11,13 +11,14 @@ from . import static_pods
 # kubeadm's certificates last for a year; whoever makes them last longer sees the difference in the list.
 YEAR_DAYS = 365
 _KUBELET_DAYS = 7
+_NOT_RENEWED = "nobody renews it: rotateCertificates is not true in /var/lib/kubelet/config.yaml"
 
 
 def plan(rows: Sequence[Mapping[str, Any]]) -> List[Dict[str, str]]:
     """What would be done: `action` is renew, restart or keep; `detail` says why where that is not plain."""
     renewed = [_step(one["name"], "renew") for one in rows if one["kind"] == "certificate"]
     restarted = [_step(name, "restart", "it serves again before the next") for name in static_pods.present()]
-    kept = [_step(one["name"], "keep", _KEPT[one["kind"]]) for one in rows if one["kind"] in _KEPT]
+    kept = [_step(one["name"], "keep", _why_kept(one)) for one in rows if one["kind"] != "certificate"]
     return [*renewed, *restarted, *kept]
 
 
@@ -37,7 +38,12 @@ def judge(rows: Sequence[Mapping[str, Any]], within_days: int) -> List[Dict[str,
         if not has_program(program):
             found.append(_check("blocking", "program_missing", f"there is no {program}", "Install it."))
     found += [_of_authority(one) for one in rows if one["kind"] == "authority" and _ends_first(one)]
-    found += [_of_kubelet(one) for one in rows if one["kind"] == "kubelet" and _is_late(one)]
+    found += [
+        _of_kubelet(one) for one in rows if one["name"] == "kubelet-client" and _is_late(one, within_days)
+    ]
+    found += [
+        _of_external(one) for one in rows if one["kind"] == "external" and _ends_within(one, within_days)
+    ]
     ends = [one for one in own if not one["error"]]
     first = min(ends, key=lambda one: one["days_left"]) if ends else None
     if first is not None and first["days_left"] >= within_days:
@@ -54,15 +60,28 @@ def has_program(name: str) -> bool:
     return shutil.which(name, path="/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin") is not None
 
 
-_KEPT = {"authority": "kubeadm renews no authority", "kubelet": "the kubelet renews its own by itself"}
+def _why_kept(one: Mapping[str, Any]) -> str:
+    if one["kind"] == "authority":
+        return "kubeadm renews no authority"
+    if one["kind"] == "external":
+        return "it is the external etcd's: give the next one to an install, as etcd_certificate and etcd_key"
+    if one["name"] == "kubelet-client":
+        return "the kubelet renews it by itself" if one["managed_by"] == "kubelet" else _NOT_RENEWED
+    if one["managed_by"] == "kubelet":
+        return "the kubelet asks for another by itself, and somebody approves that"
+    return "the kubelet signed it itself, no API server looks at it, and the kubelet makes another where there is none"
 
 
 def _ends_first(one: Mapping[str, Any]) -> bool:
     return bool(one["error"]) or one["days_left"] < YEAR_DAYS
 
 
-def _is_late(one: Mapping[str, Any]) -> bool:
-    return one["name"] == "kubelet-client" and (bool(one["error"]) or one["days_left"] < _KUBELET_DAYS)
+def _ends_within(one: Mapping[str, Any], days: int) -> bool:
+    return bool(one["error"]) or one["days_left"] < days
+
+
+def _is_late(one: Mapping[str, Any], within_days: int) -> bool:
+    return _ends_within(one, _KUBELET_DAYS if one["managed_by"] == "kubelet" else within_days)
 
 
 def _of_authority(one: Mapping[str, Any]) -> Dict[str, Any]:
@@ -73,7 +92,16 @@ def _of_authority(one: Mapping[str, Any]) -> Dict[str, Any]:
 
 def _of_kubelet(one: Mapping[str, Any]) -> Dict[str, Any]:
     said = one["error"] or f"the kubelet's client certificate ends at {one['expires_at']}"
+    if one["managed_by"] != "kubelet":
+        return _check(
+            "warning", "kubelet", f"{said}, and {_NOT_RENEWED}", "Set rotateCertificates there to true."
+        )
     return _check("warning", "kubelet", said, "See why it does not renew: `journalctl --unit kubelet`.")
+
+
+def _of_external(one: Mapping[str, Any]) -> Dict[str, Any]:
+    said = one["error"] or f"{one['name']}, for the etcd elsewhere, ends at {one['expires_at']}"
+    return _check("warning", "external", said, "Give the next one to an install of the environment.")
 
 
 def _check(level: str, reason: str, message: str, hint: str) -> Dict[str, Any]:

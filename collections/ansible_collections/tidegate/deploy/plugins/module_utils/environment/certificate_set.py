@@ -10,11 +10,12 @@ import re
 from typing import Any, Callable, Dict, List, Tuple
 
 from ..host import certificate_file
-from . import static_pods
+from . import external_etcd, static_pods
 
 KUBERNETES = "/etc/kubernetes"
 DEFAULT_FOLDER = KUBERNETES + "/pki"
 KUBELET = "/var/lib/kubelet/pki"
+KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
 # Name, as `kubeadm certs check-expiration` has it; path below the folder of certificates; the authority's name.
 _FILES = (
     ("apiserver", "apiserver", "ca"),
@@ -27,6 +28,7 @@ _FILES = (
 )
 _KUBECONFIGS = ("admin.conf", "super-admin.conf", "controller-manager.conf", "scheduler.conf")
 _AUTHORITIES = (("ca", "ca"), ("etcd-ca", "etcd/ca"), ("front-proxy-ca", "front-proxy-ca"))
+_ROTATES = re.compile(r"(?m)^rotateCertificates:\s*(true|false)\s*$")
 _CLIENT_CA = re.compile(r"--client-ca-file=(\S+)")
 
 
@@ -42,10 +44,13 @@ def folder() -> str:
 
 
 def read() -> List[Dict[str, Any]]:
-    """Every certificate: `name`, `kind` (authority, certificate, kubelet), `path`, `authority`, `managed_by`
-    (kubeadm, kubelet, external), and what `certificate_file.read` tells; `error` in its place where it cannot be read.
+    """Every certificate: `name`, `kind` (authority, certificate, kubelet, external), `path`, `authority`, `managed_by`
+    (kubeadm, kubelet, external, nobody), and what `certificate_file.read` tells; `error` in its place where it cannot
+    be read.
 
-    `external` is one whose authority's key is not on this host: kubeadm cannot renew it.
+    Managed by `external` is one whose authority's key is not on this host: kubeadm cannot renew it. Of kind `external`
+    is the credential for an etcd that is not the cluster's own. `nobody` renews a kubelet's client certificate where
+    its configuration says so, and the serving one that it signed itself: it makes that where there is none.
     """
     base = folder()
     authorities = [
@@ -61,7 +66,7 @@ def read() -> List[Dict[str, Any]]:
         _row(name, "certificate", path, authority, signed[authority], reader)
         for name, path, authority, reader in _renewable(base)
     ]
-    return [*own, *authorities, *_of_kubelet()]
+    return [*own, *authorities, *_of_etcd_elsewhere(), *_of_kubelet()]
 
 
 def renewed_files() -> List[str]:
@@ -109,12 +114,40 @@ def _renewable(base: str) -> List[Tuple[str, str, str, Reader]]:
 
 
 def _of_kubelet() -> List[Dict[str, Any]]:
-    """The kubelet's own: it renews them by itself, and starts to before they end."""
-    own = (("kubelet-client", "kubelet-client-current.pem", "ca"), ("kubelet-server", "kubelet.crt", ""))
+    """The kubelet's own: those that the cluster signs it renews by itself, when 70 to 90 % of their time is over.
+
+    See https://kubernetes.io/docs/tasks/tls/certificate-rotation/.
+    """
+    renews = "kubelet" if _kubelet_renews() else "nobody"
+    own = (
+        ("kubelet-client", "kubelet-client-current.pem", "ca", renews),
+        ("kubelet-server", "kubelet-server-current.pem", "ca", "kubelet"),
+        ("kubelet-server", "kubelet.crt", "", "nobody"),
+    )
+    found: Dict[str, Dict[str, Any]] = {}
+    for name, file, authority, managed_by in own:
+        path = os.path.join(KUBELET, file)
+        if os.path.exists(path) and name not in found:
+            found[name] = _row(name, "kubelet", path, authority, managed_by, certificate_file.read)
+    return list(found.values())
+
+
+def _kubelet_renews() -> bool:
+    """Whether the kubelet renews its client certificate: what kubeadm lets it do, unless it was told otherwise."""
+    try:
+        with open(KUBELET_CONFIG, encoding="utf-8") as file:
+            found = _ROTATES.search(file.read())
+    except OSError:
+        return False
+    return found is not None and found[1] == "true"
+
+
+def _of_etcd_elsewhere() -> List[Dict[str, Any]]:
+    rows = (("external-etcd-client", external_etcd.CERTIFICATE), ("external-etcd-ca", external_etcd.CA))
     return [
-        _row(name, "kubelet", os.path.join(KUBELET, file), authority, "kubelet", certificate_file.read)
-        for name, file, authority in own
-        if os.path.exists(os.path.join(KUBELET, file))
+        _row(name, "external", path, "external-etcd-ca", "external", certificate_file.read)
+        for name, path in rows
+        if os.path.exists(path)
     ]
 
 

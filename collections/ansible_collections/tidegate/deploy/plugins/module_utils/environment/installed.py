@@ -58,7 +58,7 @@ class Installed:
             self._journal.note(self._step, "folder", path)
             os.mkdir(path, 0o755)
 
-    def file(self, path: str, content: str, kind: str = "file", name: str = "") -> bool:
+    def file(self, path: str, content: str, kind: str = "file", name: str = "", mode: int = 0o644) -> bool:
         """A file has this content. Raises ReleaseError conflict where somebody else's is in its place."""
         wanted = hashlib.sha256(content.encode()).hexdigest()
         there = digest(path)
@@ -76,9 +76,13 @@ class Installed:
         self.folder(os.path.dirname(path))
         self._journal.note(self._step, kind, name or path, sha256=wanted)
         making = path + ".tidegate-making"
-        with open(making, "w", encoding="utf-8") as out:
+        if os.path.lexists(making):
+            os.unlink(making)
+        with open(
+            making, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, mode)
+        ) as out:
             out.write(content)
-        os.chmod(making, 0o644)
+        os.chmod(making, mode)
         os.replace(making, path)
         return True
 

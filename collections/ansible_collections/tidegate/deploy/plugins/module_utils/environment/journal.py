@@ -14,7 +14,7 @@ from typing import Any, Dict, List, Tuple
 
 from ..host import state_folder
 from ..release.errors import ReleaseError
-from . import hook
+from . import external_etcd, hook
 
 _SYSTEMD = "/etc/systemd/system"
 _HOSTS = "/etc/hosts"
@@ -260,6 +260,11 @@ def _undo_kubeadm(_entry: Dict[str, Any]) -> str:
     return "" if done.returncode == 0 else f"kubeadm reset: {(done.stderr or done.stdout).strip()[-300:]}"
 
 
+def _undo_external_etcd(entry: Dict[str, Any]) -> str:
+    """It was empty before: what is in it is of the cluster that began in it."""
+    return external_etcd.clear(entry["endpoints"], entry.get("cluster") or "")
+
+
 def _undo_cordon(entry: Dict[str, Any]) -> str:
     """A node that was to leave takes pods again; where its cluster is gone, that went with it."""
     if not os.path.isfile(ADMIN):
@@ -307,6 +312,7 @@ _UNDO = {
     "sysctl": _undo_sysctl,
     "cluster_image": _undo_cluster_image,
     "kubeadm": _undo_kubeadm,
+    "external_etcd": _undo_external_etcd,
     "cordon": _undo_cordon,
     "own_data": _undo_own_data,
     "packet_filter": _undo_packet_filter,

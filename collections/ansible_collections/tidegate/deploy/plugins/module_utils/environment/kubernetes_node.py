@@ -25,7 +25,7 @@ def apply(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[st
     """Bring a host to that state; answers {"changes", "detail"}. Raises ReleaseError.
 
     `work["node"]` has `files` (path -> content), `sysctls`, `modules`, `kubelet_unit`, `endpoint_address`,
-    `endpoint_name`, and `images` (artifact -> references).
+    `endpoint_name`, `etcd_files` (path -> content, which only root reads), and `images` (artifact -> references).
     """
     node, artifacts = work["node"], work["artifacts"]
     todo = Installed(journal, STEP, promise_only)
@@ -46,6 +46,9 @@ def apply(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[st
         is_there = os.path.isdir(path)
         if not journal.find("own_data", path) and not (is_there and os.listdir(path)) and not promise_only:
             journal.note(STEP, "own_data", path, was_there=is_there)
+    # An API server reads a renewed credential when it connects to etcd the next time.
+    for path, content in node["etcd_files"].items():
+        todo.file(path, content, mode=0o600)
     if _CHAINS not in run("iptables-save").stdout:
         todo.note("packet_filter", _CHAINS)
     todo.waiting_unit("kubelet.service", node["kubelet_unit"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping, Sequence
 
 from ..release.errors import ReleaseError
-from . import kubectl
+from . import etcd_members, kubectl
 from .journal import Journal, run
 
 DRAIN, DELETE = "node_drain", "node_delete"
@@ -21,10 +21,12 @@ def drain(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[st
     """No pod stays on nodes that leave; answers {"changes", "detail"}. `work["removal"]` has `names` and `seconds`,
     and `is_lost` where the nodes are gone already and nobody waits for their pods.
 
-    Raises ReleaseError node_drain_failed, naming the pods that stay and the budgets that hold them. The nodes take no
-    new pods then; the next install gives them back to the cluster.
+    Raises ReleaseError insufficient_nodes, where etcd could not write without them; node_drain_failed, naming the pods
+    that stay and the budgets that hold them. The nodes take no new pods then; the next install gives them back to the
+    cluster.
     """
     names = _there(work["removal"]["names"])
+    etcd_members.require_majority(work["removal"]["names"])
     cordoned = {one["name"] for one in kubectl.nodes() if one["is_cordoned"]}
     moved = pods(names)
     changes = [f"cordon {name}" for name in names if name not in cordoned]
@@ -40,19 +42,28 @@ def drain(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[st
 
 
 def delete(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[str, Any]:
-    """The cluster does not know the nodes any more; answers {"changes", "detail"}."""
+    """Neither the cluster nor its etcd knows the nodes any more; answers {"changes", "detail"}. One that was reset has
+    left etcd itself; one that is lost has not.
+
+    Raises ReleaseError insufficient_nodes where etcd could not write any more.
+    """
     names = _there(work["removal"]["names"])
+    members = etcd_members.named(work["removal"]["names"])
     if not promise_only:
+        etcd_members.remove(members)
         for name in names:
             kubectl.tell("delete", "node", name, timeout=60)
         for name in work["removal"]["names"]:
             journal.forget("cordon", name)
-    return {"changes": [f"delete node {name}" for name in names], "detail": {}}
+    changes = [f"remove {name} from etcd" for name in members] + [f"delete node {name}" for name in names]
+    return {"changes": changes, "detail": {}}
 
 
 def look(names: Sequence[str], is_lost: bool) -> Dict[str, Any]:
     """What a removal would do in the cluster: {"plan", "pods", "checks"}. Changes nothing."""
     there = _there(names)
+    # Before any pod is moved.
+    etcd_members.require_majority(names)
     moved = [] if is_lost else pods(there)
     lost = sorted(one["name"] for one in moved if one["is_bare"])
     held = [one for one in budgets() if not one["allowed"]]
@@ -70,7 +81,7 @@ def look(names: Sequence[str], is_lost: bool) -> Dict[str, Any]:
         checks.append(
             _warning(f"nothing is undone on {', '.join(names)}: they must not come back as they are")
         )
-    listed = ", ".join(there)
+    listed, members = ", ".join(there), ", ".join(etcd_members.named(names))
     # The pods that are moved come and go; that one would be gone for good is what a preview binds.
     gone = f"; gone for good: {', '.join(lost)}" if lost else ""
     return {
@@ -82,8 +93,9 @@ def look(names: Sequence[str], is_lost: bool) -> Dict[str, Any]:
             },
             {
                 "step": DELETE,
-                "action": "run" if there else "done",
-                "detail": f"delete {listed} from the cluster" if there else "",
+                "action": "run" if there or members else "done",
+                "detail": (f"delete {listed} from the cluster" if there else "")
+                + (f", and {members} from etcd" if members else ""),
             },
         ],
         "pods": [one["name"] for one in moved],

@@ -36,8 +36,8 @@ _APPLIES = {
     cluster_network.STEP: cluster_network.apply,
     cluster_ready.STEP: cluster_ready.apply,
 }
-# What a worker that leaves a cluster is taken back of, in this order.
-_OF_WORKER = (kubeadm.JOIN_WORKER, cluster_network.STEP, kubernetes_node.STEP, container_runtime.STEP)
+# What a node that leaves a cluster is taken back of after how it joined, in this order.
+_OF_NODE = (cluster_network.STEP, kubernetes_node.STEP, container_runtime.STEP)
 # What stands in the way of these is there before anything is installed.
 _FIRST = (container_runtime.STEP, kubeadm.INIT, kubeadm.JOIN_PLANE, kubeadm.JOIN_WORKER)
 
@@ -83,14 +83,15 @@ def look(given: Dict[str, Any]) -> Dict[str, Any]:
 
 
 def look_at_removal(given: Dict[str, Any]) -> Dict[str, Any]:
-    """Answer the same where workers are to leave a cluster; of `given`, `removal` says which (`names`, `is_lost`) and
+    """Answer the same where nodes are to leave a cluster; of `given`, `removal` says which (`names`, `is_lost`) and
     what this host is to it: `leaves`, `first_control_plane`, or `stays`."""
     facts, journal = host_facts.read(state_folder.path("bundle")), Journal()
     facts["clock_skew_s"] = round(facts.pop("clock") - given["clock"])
     failed, plan = _own(facts, given), []
     removal = given["removal"]
     if removal["host"] == "leaves":
-        plan = [_undone(step, journal) for step in _OF_WORKER]
+        joined = kubeadm.JOIN_WORKER if removal["role"] == "worker" else kubeadm.JOIN_PLANE
+        plan = [_undone(step, journal) for step in (joined, *_OF_NODE)]
     else:
         if removal["host"] == "first_control_plane":
             try:
