@@ -175,7 +175,7 @@ def _certificate(
             "certificate_invalid", "certificate_without_vip", said,
             f"Renew it with {entry.address} among its names; certificate_check renewed lets the apply do it.",
         )  # fmt: skip
-    elif fault == host_facts.UNNAMED and facts["kubeadm_made"]:
+    elif fault in (host_facts.UNNAMED, host_facts.SET_ASIDE) and facts["kubeadm_made"]:
         _add(
             found, "warning", "certificate_invalid", "certificate_renewed", f"{said}: it is made again",
             "The API server starts anew with it, on one control plane after another.",
