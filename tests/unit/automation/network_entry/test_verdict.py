@@ -122,6 +122,25 @@ def test_a_node_without_a_part_in_the_entry_is_none_of_its_faults() -> None:
     assert verdict.of_entry(entry, {**lives, "c": None}, OUTSIDE)["problems"] == []
 
 
+@pytest.mark.parametrize(
+    ("seen", "reasons"),
+    [
+        (None, ["node_not_led"]),
+        (live(False, installed=False, is_led=False), ["node_not_led"]),
+        (live(False, installed=False, is_led=True), []),
+    ],
+)
+def test_a_node_that_an_apply_went_on_without_is_told_of_until_it_is_led(
+    seen: Any, reasons: list[str]
+) -> None:
+    given = document()
+    given["lvs_vip"] |= {"backend_nodes": ["a", "b"], "directors": ["a", "b"]}
+    lives = {"a": live(True), "b": live(False), "c": seen}
+    found = verdict.of_entry(parameters.parse(given), lives, OUTSIDE, not_led=["c"])
+    assert [one["reason"] for one in found["problems"]] == reasons
+    assert found["status"] == ("degraded" if reasons else "ready")
+
+
 def test_clocks() -> None:
     assert checks.clock_skew(100.0, 101.0) == []
     assert checks.clock_skew(110.0, 100.0)[0]["level"] == "warning"
