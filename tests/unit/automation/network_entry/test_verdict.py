@@ -68,6 +68,7 @@ def facts(**more: Any) -> dict[str, Any]:
         "is_root": True, "has_systemd": True, "interface": "eth0", "interfaces": {"eth0": ["192.0.2.10/24"]},
         "vip_devices": [], "modules_missing": [], "foreign_keepalived": [], "virtual_services": [],
         "kube_proxy": {"ipvs": False, "strict_arp": False}, "certificates": {}, "answers": {}, "adverts": [],
+        "cluster_networks": {},
     }  # fmt: skip
     return {**usual, **more}
 
@@ -84,6 +85,10 @@ def facts(**more: Any) -> dict[str, Any]:
          ("blocking", "vip_conflict", "virtual_service_exists")),
         ({"modules_missing": ["ip_vs"]}, ("blocking", "kernel_module_missing", "modules_not_loadable")),
         ({"interfaces": {"eth0": ["192.0.2.77/24"]}}, ("blocking", "vip_unreachable", "node_address_missing")),
+        ({"cluster_networks": {"in_pod_network": ["192.0.2.0/25"], "in_service_network": ["10.96.0.0/12"]}},
+         ("blocking", "vip_conflict", "in_pod_network")),
+        ({"cluster_networks": {"in_pod_network": ["10.244.0.0/16"], "in_service_network": ["192.0.2.96/28"]}},
+         ("blocking", "vip_conflict", "in_service_network")),
     ],
 )  # fmt: skip
 def test_checks(changed: dict[str, Any], expected: Any) -> None:

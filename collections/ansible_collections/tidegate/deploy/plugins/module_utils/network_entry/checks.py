@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping
 
-from . import host_facts, segment
+from . import cluster_networks, host_facts, segment
 from .parameters import Entry
 
 _SKEW_BLOCKS, _SKEW_WARNS = 60.0, 5.0
@@ -101,6 +101,11 @@ def _address(
     has_entry: bool,
 ) -> None:
     answers = facts.get("answers") or {}
+    for reason, network in cluster_networks.holding(entry.address, facts["cluster_networks"]):
+        _blocking(
+            found, "vip_conflict", reason, f"{entry.address} lies in {network}, which the cluster gives out itself",
+            "Choose an address outside of the cluster's own networks.",
+        )  # fmt: skip
     macs = set(answers.get(entry.address, []))
     ours = segment.macs_of(answers, [one.address for one in entry.directors]) if is_ours else set()
     if macs - ours:

@@ -13,7 +13,7 @@ import time
 from typing import Any, Dict, List, Mapping, Optional
 
 from ..environment import static_pods
-from . import host_command, host_units, remembered, segment
+from . import cluster_networks, host_command, host_units, remembered, segment
 from .parameters import Entry
 
 _PARTIAL_CHAIN = 0x80000
@@ -40,6 +40,7 @@ def gather(entry: Entry, host: str) -> Dict[str, Any]:
         "default_gateway": default_gateway(),
         "certificates": _certificates(entry, host),
         "kubeadm_made": is_kubeadm_made(),
+        "cluster_networks": cluster_networks.read(),
     }
     if name in devices and entry.priority(host) is not None:
         others = [one.address for one in entry.nodes if one.host != host]
