@@ -63,9 +63,12 @@ class EntryAction(ActionBase):
                 raise
             if self.GOES_ON_WITHOUT and not self._has_part() and not self._spec.get("for_rollback"):
                 return self._not_led(str(error))
-            return self._failed(
-                "ssh_unreachable", f"the host cannot be reached: {error}", "See that it answers."
+            hint = (
+                "See that it answers."
+                if self._has_part()
+                else "See that it answers, or let it leave the cluster."
             )
+            return self._failed("ssh_unreachable", f"the host cannot be reached: {error}", hint)
         except AnsibleError as error:
             return self._failed("internal_error", str(error), "See that the user may become root.")
 
