@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -78,7 +78,6 @@ def check(given: Mapping[str, Any], nodes: Sequence[Node], networks: Mapping[str
     Raises:
         Problem: `validation_error` with each field, `backend_nodes_invalid`, `vip_conflict`.
     """
-    _check_nodes(nodes)
     asked = _Asked(given)
     known = [node.host for node in nodes]
     password = asked.text("auth_pass", "", _AUTH_PASS, "letters, digits and _.+:,%^/=- only")
@@ -120,6 +119,7 @@ def check(given: Mapping[str, Any], nodes: Sequence[Node], networks: Mapping[str
         for name in ("pod", "service")
     }
     asked.done()
+    _check_nodes(nodes, {*found["directors"], *(one["host"] for one in found["backend_nodes"])})
     _judge(found, nodes, networks)
     return found
 
@@ -228,8 +228,11 @@ class _Asked:
             )
 
 
-def _check_nodes(nodes: Sequence[Node]) -> None:
+def _check_nodes(nodes: Sequence[Node], members: Collection[str]) -> None:
+    """Refuse hosts without an address of their own: a worker with no part in the entry needs none."""
     for node in nodes:
+        if node.role == "worker" and node.host not in members:
+            continue
         try:
             ipaddress.IPv4Address(node.address)
         except ValueError:

@@ -95,11 +95,12 @@ class NetworkEntryCheckJob:
         with self._core.database.read() as session:
             entry = session.get(NetworkEntry, self._lease.resource_id)
             task = session.get(InstallTask, entry.task_id) if entry and entry.is_applied else None
-            if task is not None:
+            if entry is not None and task is not None:
                 self._task_id = task.id
+                not_led = network_entry_spec.not_led(session, entry)
                 return network_entry_spec.run(
                     self._core, session, self._lease.job_id, PLAYBOOK, task, TIMEOUT_SECONDS,
-                    everywhere=False,
+                    {"not_led": not_led}, everywhere=False, besides=not_led,
                 )  # fmt: skip
         self._finish("cancelled")
         return None
@@ -155,33 +156,35 @@ def _unheard(said: str) -> dict[str, Any]:
 
 def _differences(session: Session, entry: NetworkEntry, found: Mapping[str, Any]) -> list[NewEvent]:
     """Return the events that tell in what an entry is other than when it was last looked at."""
-    cluster = session.get_one(Cluster, entry.cluster_id)
-    project = session.get_one(Project, entry.project_id)
-
-    def event(action: str, status: str, **detail: Any) -> NewEvent:
-        return NewEvent(
-            f"network_entry.{action}", "network_entry", entry.cluster_id, status=status, project_id=project.id,
-            team_id=project.team_id, environment_id=cluster.environment_id,
-            detail={"cluster_id": cluster.id, "cluster": cluster.name, **detail},
-        )  # fmt: skip
-
     told = []
     was, now = entry.active_node, found.get("active_node")
     if was and now and was != now:
         # How long it took was not seen.
         seen = {"from": was, "to": now, "outage_ms": None, "seen_by": "check"}
-        told.append(event("failover_observed", "warning", **seen))
+        told.append(_event(session, entry, "failover_observed", "warning", **seen))
     reasons = _reasons(found.get("problems") or [])
     if found["status"] != "ready" and (entry.status, _reasons(entry.problems)) != (found["status"], reasons):
-        status = "warning" if found["status"] == "degraded" else "failed"
-        told.append(
-            event(
-                "degraded", status, entry_status=found["status"], problems=list(found.get("problems") or [])
-            )
-        )
+        told.append(degraded(session, entry, found))
     if found["status"] == "ready" and entry.status in ("degraded", "failed", "unknown"):
-        told.append(event("recovered", "success", active_node=now))
+        told.append(_event(session, entry, "recovered", "success", active_node=now))
     return told
+
+
+def degraded(session: Session, entry: NetworkEntry, found: Mapping[str, Any]) -> NewEvent:
+    """Return the event that tells what is wrong with an entry."""
+    status = "warning" if found["status"] == "degraded" else "failed"
+    problems = list(found.get("problems") or [])
+    return _event(session, entry, "degraded", status, entry_status=found["status"], problems=problems)
+
+
+def _event(session: Session, entry: NetworkEntry, action: str, status: str, **detail: Any) -> NewEvent:
+    cluster = session.get_one(Cluster, entry.cluster_id)
+    project = session.get_one(Project, entry.project_id)
+    return NewEvent(
+        f"network_entry.{action}", "network_entry", entry.cluster_id, status=status, project_id=project.id,
+        team_id=project.team_id, environment_id=cluster.environment_id,
+        detail={"cluster_id": cluster.id, "cluster": cluster.name, **detail},
+    )  # fmt: skip
 
 
 def _reasons(problems: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

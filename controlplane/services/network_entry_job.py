@@ -81,7 +81,7 @@ class NetworkEntryJob(TaskJob):
         entry = shown.get("entry") or {}
         if name == "activate":
             return entry.get("priority") is not None or bool(entry.get("is_backend"))
-        if name == "endpoint":
+        if name == network_entry_spec.ENDPOINT:
             return task.kind == "apply" and bool(entry.get("endpoint"))
         return True
 
@@ -205,16 +205,31 @@ class NetworkEntryJob(TaskJob):
         if task.kind == "rollback":
             return self._taken_back(session, entry, task, outcome, now), told
         document = _first(outcome, "verify" if task.kind == "apply" else "failover")
+        found, not_led = dict(document.get("entry") or {}), self._not_led(task, outcome)
+        if not_led:
+            found |= {
+                "status": "degraded",
+                "problems": [*(found.get("problems") or []), *map(_waits, not_led)],
+            }
         if entry is not None:
             entry.is_applied = True
-            network_entry_check.put(entry, document.get("entry") or {}, now)
+            network_entry_check.put(entry, found, now)
+            told += [network_entry_check.degraded(session, entry, found)] if not_led else []
         if task.kind == "apply":
-            return {"vip_address": (document.get("entry") or {}).get("vip_address"),
-                    "active_node": (document.get("entry") or {}).get("active_node")}, told  # fmt: skip
+            more = {"not_led": not_led} if not_led else {}
+            return {name: found.get(name) for name in ("vip_address", "active_node")} | more, told
         seen = dict(document.get("failover") or {})
         if entry is not None:
             entry.last_failover = {**seen, "observed_at": views.moment(now), "seen_by": "failover_test"}
         return {**seen, "seen_by": "failover_test"}, told
+
+    def _not_led(self, task: InstallTask, outcome: RunOutcome) -> list[str]:
+        """Return the nodes that could not be reached, and that an apply went on without."""
+        told = {name: outcome.results.get(f"{name}.{network_entry_spec.ENDPOINT}") for name in self._hosts}
+        return sorted(
+            name for name, one in told.items()
+            if task.kind == "apply" and isinstance(one, Mapping) and one.get("not_led")
+        )  # fmt: skip
 
     def _taken_back(
         self,
@@ -267,6 +282,17 @@ class NetworkEntryJob(TaskJob):
                 "hint": next(iter(found.get("hints") or []), ""),
             }
         ]
+
+
+def _waits(host: str) -> dict[str, Any]:
+    return {
+        "level": "warning",
+        "code": "ssh_unreachable",
+        "reason": "node_not_led",
+        "host": host,
+        "message": f"{host} could not be reached, and does not find its control plane at the VIP yet",
+        "hint": "It works on without the VIP. When it answers, apply the entry again: nothing else is changed.",
+    }
 
 
 def _first(outcome: RunOutcome, verb: str) -> Mapping[str, Any]:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from controlplane.domain import checks as blocks
 from controlplane.domain import network_entry as rules
 from controlplane.domain.canonical import digest
-from controlplane.ports.runner import PlaybookRun
+from controlplane.ports.runner import PlaybookRun, RunOutcome
 from controlplane.services import network_entry_spec, tasks
 from controlplane.services.core import Core
 from controlplane.services.jobs import Lease
@@ -46,6 +46,16 @@ class NetworkEntryPreviewJob(TaskPreviewJob):
 
     def _is_answer(self, document: Mapping[str, Any]) -> bool:
         return bool(document.get("live") if self._verb == "status" else document.get("fingerprint"))
+
+    def _goes_on_without(self, document: Mapping[str, Any]) -> bool:
+        return bool(document.get("not_led"))
+
+    def _checks(
+        self, outcome: RunOutcome, found: Mapping[str, Any], reached: Mapping[str, tuple[str, str]]
+    ) -> list[dict[str, Any]]:
+        checks = super()._checks(outcome, found, reached)
+        going = next((vip for each in found.values() if (vip := _entry(each).get("leaves_vip"))), None)
+        return [_stranded(one, going) if going and _is_unreached(one) else one for one in checks]
 
     def _checks_of(self, document: Mapping[str, Any]) -> list[dict[str, Any]]:
         if self._verb != "status":
@@ -106,7 +116,25 @@ class NetworkEntryPreviewJob(TaskPreviewJob):
 
 def _certificate(each: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what a host's preview says of its API server's certificate; nothing where it has none."""
-    return (each.get("entry") or {}).get("certificate") or {}
+    return _entry(each).get("certificate") or {}
+
+
+def _entry(each: Mapping[str, Any]) -> Mapping[str, Any]:
+    return each.get("entry") or {}
+
+
+def _is_unreached(check: Mapping[str, Any]) -> bool:
+    return check.get("reason") == "node_unreachable"
+
+
+def _stranded(check: Mapping[str, Any], going: str) -> dict[str, Any]:
+    """Return the check of a node that cannot be led away from a VIP that goes."""
+    return {
+        **check,
+        "level": "blocking",
+        "message": f"{check['host']} cannot be reached, and may be led to {going}, which goes",
+        "hint": "See that it answers, or let it leave the cluster as lost first.",
+    }
 
 
 def _undone(each: Mapping[str, Any], remove: bool, undoes: str | None) -> dict[str, Any]:

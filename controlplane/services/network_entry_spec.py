@@ -3,21 +3,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from controlplane.domain import network_entry as rules
 from controlplane.ports.runner import PlaybookRun
 from controlplane.services import release_spec, run_place, tasks
 from controlplane.services.core import Core
-from controlplane.store.tables import Host, InstallTask
+from controlplane.store.tables import Cluster, EnvironmentNode, Host, InstallStep, InstallTask, NetworkEntry
 
 API = "tidegate.network_entry/v1"
 GROUP = "network_entry_hosts"
 DOCUMENT = "network_entry_spec_file"
+# The step that leads a node to the VIP.
+ENDPOINT = "endpoint"
 
 
 def run(
@@ -31,14 +34,19 @@ def run(
     extra_vars: Mapping[str, Any] | None = None,
     *,
     everywhere: bool = True,
+    besides: Collection[str] = (),
 ) -> PlaybookRun:
     """Return the run of a playbook on the hosts of an entry, as the task asked for it; `more` goes into its spec.
 
     Args:
         everywhere: also on the cluster's nodes that are neither director nor back end.
+        besides: where it is not `everywhere`, the names of such nodes that it is for all the same.
     """
     parameters = tasks.requested(core, task)["lvs_vip"]
-    nodes = task.nodes if everywhere else rules.with_part(task.nodes, parameters)
+    nodes = list(task.nodes)
+    if not everywhere:
+        others = [node for node in task.nodes if node["name"] in besides]
+        nodes = [*rules.with_part(task.nodes, parameters), *others]
     place = replace(run_place.of_nodes(core, session, nodes), group=GROUP)
     return PlaybookRun(
         job_id=job_id,
@@ -81,8 +89,32 @@ def for_work(task: InstallTask, fencing_token: int) -> dict[str, Any]:
             "compare_fingerprint": True,
             "fingerprints": binding.get("fingerprints", {}),
             "fingerprint_parts": parts,
+            "unreached": unreached(task),
         },
     }
+
+
+def unreached(task: InstallTask) -> list[str]:
+    """Return the nodes that the preview of a task could not reach, and without which it goes on."""
+    seen = ((task.preview or {}).get("hosts") or {}).keys()
+    return sorted(node["name"] for node in task.nodes if node["name"] not in seen) if seen else []
+
+
+def not_led(session: Session, entry: NetworkEntry) -> list[str]:
+    """Return the nodes that the apply in force could not lead to the VIP, and that are nodes of the cluster still."""
+    query = (
+        select(InstallStep.host)
+        .join(InstallTask, InstallTask.id == InstallStep.task_id)
+        .join(Cluster, Cluster.id == InstallTask.cluster_id)
+        .join(EnvironmentNode, EnvironmentNode.environment_id == Cluster.environment_id)
+        .join(Host, (Host.id == EnvironmentNode.host_id) & (Host.name == InstallStep.host))
+        .where(
+            InstallStep.task_id == entry.task_id,
+            InstallStep.step == ENDPOINT,
+            InstallStep.status == "failed",
+        )
+    )
+    return sorted(set(session.scalars(query)))
 
 
 def nodes_of(session: Session, nodes: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from controlplane.domain import network_entry as rules
 from controlplane.domain.errors import Problem
 from controlplane.domain.permission import Actor, system_actor
-from controlplane.services import access, network_entries, tasks, timeline
+from controlplane.services import access, network_entries, network_entry_spec, tasks, timeline
 from controlplane.services.core import Core
 from controlplane.services.network_entries import SUBJECT, Place
 from controlplane.store import events
@@ -70,7 +70,9 @@ def follow(core: Core, session: Session, install: InstallTask, cluster: Cluster)
         said = {"error_key": problem.error_key, "summary": problem.detail, "follows": install.id}
         return [timeline.task_event(install, "post_task_refused", "warning", **said)]
     entry = session.get(NetworkEntry, cluster.id)
-    if entry is not None and entry.is_applied and entry.parameters == rules.shown(request["lvs_vip"]):
+    is_same = entry is not None and entry.is_applied and entry.parameters == rules.shown(request["lvs_vip"])
+    # A node that could not be led to the VIP then is led there now.
+    if entry is not None and is_same and not network_entry_spec.not_led(session, entry):
         return []
     by = Actor(
         id=install.created_by, name=install.created_by_name, source=SOURCE, request_id=install.request_id

@@ -52,6 +52,8 @@ class TaskPreviewJob:
         self._findings = Findings()
         self._hosts: Mapping[str, RunHost] = {}
         self._verb = "preview"
+        # Hosts that cannot be reached, and without which the task goes on.
+        self._without: set[str] = set()
 
     def _run(self, session: Session, task: InstallTask) -> PlaybookRun:
         raise NotImplementedError
@@ -96,7 +98,14 @@ class TaskPreviewJob:
             if isinstance(document := outcome.results.get(f"{name}.{self._verb}"), Mapping)
             and self._is_answer(document)
         }
-        checks = self._checks(outcome, found, reached)
+        absent = {
+            name: document
+            for name in set(self._hosts) - set(found)
+            if isinstance(document := outcome.results.get(f"{name}.{self._verb}"), Mapping)
+            and self._goes_on_without(document)
+        }
+        self._without = set(absent)
+        checks = self._checks(outcome, found | absent, reached)
         with self._core.database.write() as session:
             job = jobs.fenced(session, self._lease)
             task = session.get_one(InstallTask, self._lease.resource_id)
@@ -112,6 +121,10 @@ class TaskPreviewJob:
 
     def _is_answer(self, document: Mapping[str, Any]) -> bool:
         return bool(document.get("fingerprint"))
+
+    def _goes_on_without(self, document: Mapping[str, Any]) -> bool:
+        """Say whether a document tells that its host cannot be reached, and that the task can do without it."""
+        return False
 
     def refuse(self, error_key: str, detail: str) -> None:
         """Show the reason as a blocking check."""
@@ -167,7 +180,7 @@ class TaskPreviewJob:
         expires = now + timedelta(seconds=self._core.settings.preview_ttl_seconds)
         # What stands in the way of an install is no reason to keep what an earlier one left.
         against = [] if task.kind in self.ignores_blocking and found else preview.blocking(checks)
-        if against or set(found) != set(self._hosts) or not found:
+        if against or {*found, *self._without} != set(self._hosts) or not found:
             guard.set_task_status(
                 session, task, "preview_failed", preview=document, preview_expires_at=expires
             )

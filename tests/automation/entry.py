@@ -167,9 +167,9 @@ class Entries(Generic[Host]):
         """What a module wrote of a host."""
         return dict(json.loads((self.folder / f"{host.name}.{verb}.json").read_text()))
 
-    def blocking(self, spec: dict[str, Any], host: Machine) -> list[tuple[str, str]]:
+    def blocking(self, spec: dict[str, Any], host: Machine, *more: str) -> list[tuple[str, str]]:
         """Key and reason of each blocking check of this host's preview."""
-        assert self.run("preview", spec), self.said
+        assert self.run("preview", spec, *more), self.said
         found = self.result(host, "preview")["checks"]
         return [(one["code"], one["reason"]) for one in found if one["level"] == "blocking"]
 

@@ -21,6 +21,14 @@ from tests.lab.lab import Lab
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.xdist_group("lab-network-entry")]
 CONFIG = "/etc/tidegate/network-entry/keepalived.conf"
 VRRP = "tidegate-network-entry-vrrp.service"
+# A Python to which it is an hour ago: hosts of the lab share one clock.
+LATE = "/srv/late-python"
+LATE_PYTHON = """\
+#!/bin/sh
+mkdir -p /tmp/late
+echo 'import time; now = time.time; time.time = lambda: now() - 3600' > /tmp/late/sitecustomize.py
+PYTHONPATH=/tmp/late exec /usr/bin/python3 "$@"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +189,8 @@ def _foreign(entries: Entries, host: LabHost) -> None:
 def test_refusals(entries: Entries, lab: Lab) -> None:
     """Each thing that goes wrong in practice, made to happen; no host is changed by any of it."""
     director, other, last = entries.hosts
+    for host in entries.hosts:
+        host.exec(["sh", "-c", f"cat > {LATE}; chmod +x {LATE}"], input=LATE_PYTHON)
     assert entries.run("apply", entries.spec()), entries.said
     _foreign(entries, last)
     assert entries.run("rollback", entries.spec()), entries.said
@@ -207,6 +217,17 @@ def test_refusals(entries: Entries, lab: Lab) -> None:
         ({"vip_address": "192.0.2.9/24"}, ("vip_unreachable", "interface_missing")),
         ({"certificate_check": "required"}, ("certificate_invalid", "certificate_without_vip")),
     ]
+    director.exec(["ip", "link", "add", "kube-ipvs0", "type", "bridge"])
+    assert ("preflight_failed", "kube_proxy_ipvs") in entries.blocking(
+        entries.spec(**only, balancer="ipvs"), director
+    )
+    director.exec(["ip", "link", "del", "kube-ipvs0"])
+    inside = {"cluster_networks": {"service": f"{entries.vip}/32"}}
+    assert not entries.run("preview", {**entries.spec(**only), **inside})
+    assert entries.result(director, "preview")["error_key"] == "vip_conflict"
+    assert ("preflight_failed", "not_root") in entries.blocking(spec, director, "-e", "ansible_user=deploy")
+    late = entries.blocking(spec, director, "-e", f"ansible_python_interpreter={LATE}")
+    assert ("preflight_failed", "clock_skew") in late
     if not Path("/proc/net/ip_vs").exists():
         kinds.append(({"balancer": "ipvs"}, ("kernel_module_missing", "modules_not_loadable")))
     for wrong, expected in kinds:
@@ -249,3 +270,26 @@ def _until(what: Callable[[], bool], seconds: float) -> None:
     while not what():
         assert time.monotonic() < end, "it did not come"
         time.sleep(0.1)
+
+
+def test_a_node_without_a_part_that_hangs_is_gone_on_without_and_a_director_is_not(entries: Entries) -> None:
+    first, second, third = entries.hosts
+    spec = entries.spec(directors=[first.name, second.name], backend_nodes=[first.name, second.name])
+    third.pause()
+    try:
+        assert entries.run("preview", spec), entries.said
+        shown = entries.result(third, "preview")
+        assert [(one["level"], one["reason"]) for one in shown["checks"]] == [("warning", "node_unreachable")]
+        assert entries.run("apply", spec), entries.said
+        assert entries.said.count("is not led to") == 1 and entries.holders() == [first.name]
+        (told,) = entries.result(third, "endpoint")["steps"]
+        assert (told["status"], told["detail"]["error_key"]) == ("failed", "ssh_unreachable")
+        assert not entries.run("rollback", spec), "it may be led to what goes"
+        assert entries.holders() == [first.name]
+        moved = {**spec, "lvs_vip": {**spec["lvs_vip"], "directors": [first.name, third.name]}}
+        assert not entries.run("apply", moved)
+        assert entries.result(third, "apply")["error_key"] == "ssh_unreachable"
+    finally:
+        third.unpause()
+    assert entries.run("apply", spec), entries.said
+    assert entries.result(second, "verify")["entry"]["status"] == "ready"

@@ -6,20 +6,17 @@ The lab's machine is small: one control plane serves, and the second back end ha
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.conformance.site import Site
-from tests.demo import server
-from tests.demo.rest import Person
-from tests.demo.test_walk import free_address
-from tests.installs.conftest import settings
+from tests.demo.rest import Refused
 from tests.installs.environment import Environment, statuses
 from tests.installs.made_cluster import WEB
 from tests.lab import Lab, LabHost, kubeadm
+from tests.network_entry import ordered
 from tests.network_entry.cluster import Cluster, step
 
 pytestmark = [
@@ -42,15 +39,8 @@ WantedBy=multi-user.target
 
 @pytest.fixture(scope="module")
 def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A server of its own: it trusts the lab's bundle, which has keepalived, too."""
-    home, address = tmp_path_factory.mktemp("seen") / "home", free_address()
-    admin = Person(f"http://{address}", "admin", server.initialise(home))
-    (home / "tidegate.toml").write_text(settings() + "network_entry_check_seconds = 5\n")
-    process = server.start(home, address)
-    try:
-        yield Site(admin, admin.post("/projects", {"name": "seen"})["id"], lab, home=home)
-    finally:
-        server.stop(process.pid)
+    with ordered.serving(lab, tmp_path_factory.mktemp("seen") / "home", "seen") as made:
+        yield made
 
 
 @pytest.fixture
@@ -70,7 +60,8 @@ def test_it_is_made_followed_mended_reached_and_left(site: Site, nodes: list[Lab
     plane = nodes[0]
     direct, vip = f"https://{plane.address}:6443", f"{plane.address.rsplit('.', 1)[0]}.244"
     broken(plane)
-    environment, cluster_id = ordered(site, nodes, vip)
+    wanted = {"mode": "lvs_vip", "lvs_vip": asked(site, nodes, vip)}
+    environment, cluster_id = ordered.order(site, "seen", nodes, network_entry=wanted)
     cluster = Cluster(site, cluster_id, "seen", nodes, vip)
 
     # The entry fails three times, and the cluster is there all the same.
@@ -83,7 +74,7 @@ def test_it_is_made_followed_mended_reached_and_left(site: Site, nodes: list[Lab
     assert (environment.show()["status"], cluster.show()["status"]) == ("ready", "failed")
     release = released(site, environment, cluster_id)
     assert release["lifecycle_state"] == "applied", release["diagnostics_json"]
-    assert [leads_to(host) for host in nodes] == [plane.address] * 2
+    assert [ordered.leads_to(host, "seen") for host in nodes] == [plane.address] * 2
 
     # Mended and retried: the API server was made with the VIP's name, and everything leads there.
     mended(plane)
@@ -97,7 +88,7 @@ def test_it_is_made_followed_mended_reached_and_left(site: Site, nodes: list[Lab
     assert entry["connection"] == {
         "endpoint": f"https://{vip}:6443", "through_vip": True, "direct_endpoint": direct,
     }  # fmt: skip
-    assert [leads_to(host) for host in nodes] == [vip] * 2
+    assert [ordered.leads_to(host, "seen") for host in nodes] == [vip] * 2
     tested = site.admin.post(f"/clusters/{cluster_id}/connect/test", {})
     assert (
         tested["reachable"] and site.admin.get(f"/clusters/{cluster_id}")["endpoint"] == f"https://{vip}:6443"
@@ -112,9 +103,15 @@ def test_it_is_made_followed_mended_reached_and_left(site: Site, nodes: list[Lab
     assert [set(statuses(again, host).values()) for host in nodes] == [{"unchanged"}] * 2
     assert cluster.show()["connection"]["through_vip"] is True
 
+    # A back end does not leave the cluster while the VIP counts on it.
+    (back_end,) = [one["host_id"] for one in environment.show()["nodes"] if one["name"] == nodes[1].name]
+    with pytest.raises(Refused, match="has a part in the network entry"):
+        environment.preview("removal", host_ids=[back_end])
+    assert cluster.show()["status"] == "ready" and environment.health()["healthy"] is True
+
     gone = cluster.do("rollback", remove=True)
     assert gone["state"] == "succeeded", gone["diagnostics_json"]
-    assert [leads_to(host) for host in nodes] == [plane.address] * 2
+    assert [ordered.leads_to(host, "seen") for host in nodes] == [plane.address] * 2
     assert cluster.show()["connection"] == {"endpoint": direct, "through_vip": False, "direct_endpoint": None}
     assert cluster.holders() == []
 
@@ -147,24 +144,6 @@ def another_vip_is_added_to_the_certificate(cluster: Cluster, plane: LabHost) ->
     assert set(rows.values()) == {"unchanged"}, rows
 
 
-def ordered(site: Site, nodes: list[LabHost], vip: str) -> tuple[Environment, str]:
-    """Order a cluster with its VIP, and wait until it is made."""
-    roles = ("control_plane", "worker")
-    body = {
-        "project_id": site.project_id, "name": "seen", "stage": "development", "inputs": kubeadm.INPUTS,
-        "nodes": [
-            {"host_id": site.register(host), "role": role} for host, role in zip(nodes, roles, strict=True)
-        ],
-        "network_entry": {"mode": "lvs_vip", "lvs_vip": asked(site, nodes, vip)},
-    }  # fmt: skip
-    made = site.admin.post("/clusters", body)
-    environment = Environment(site, str(made["environment"]["id"]), nodes)
-    preview = environment.when(made["install"]["task_id"], lambda task: task["status"] != "previewing")
-    task = environment.ended(environment.apply(preview)["task_id"], 900)
-    assert task["state"] == "succeeded", task["diagnostics_json"]
-    return environment, str(environment.show()["cluster_id"])
-
-
 def asked(site: Site, nodes: list[LabHost], vip: str) -> dict[str, Any]:
     wanted = Cluster(site, "", "", nodes, vip).asked(certificate_check="required")
     return {**wanted, "virtual_router_id": 82}
@@ -181,12 +160,6 @@ def released(site: Site, environment: Environment, cluster_id: str) -> dict[str,
         f"/services/{service.id}/versions", {"version": "1", "template": WEB, "health_timeout": 120}
     )
     return dict(service.release(target["id"], "1"))
-
-
-def leads_to(host: LabHost) -> str:
-    """Where a host finds the control plane by its name."""
-    said: subprocess.CompletedProcess[str] = host.exec(["getent", "hosts", NAME])
-    return said.stdout.split()[0]
 
 
 def broken(host: LabHost) -> None:

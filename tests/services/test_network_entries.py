@@ -245,6 +245,7 @@ def test_what_runs_is_what_was_previewed(entries: Entries) -> None:
         "compare_fingerprint": True,
         "fingerprints": dict.fromkeys(NAMES, entries.shop.live),
         "fingerprint_parts": {name: {"units": entries.shop.live} for name in NAMES},
+        "unreached": [],
     }
     assert spec["task_id"] == task["task_id"] and spec["fencing_token"] > 0
 

@@ -68,6 +68,10 @@ def played(monkeypatch: pytest.MonkeyPatch) -> PlayedCluster:
 
 @pytest.fixture
 def entries(shop: Installation, played: PlayedCluster) -> Entries:
+    return made(shop, played)
+
+
+def made(shop: Installation, played: PlayedCluster) -> Entries:
     """A cluster that an install made, of three hosts; and one more host that is a node of it."""
     shop.core = replace(shop.core, cluster_probe=played)  # type: ignore[arg-type]
     add_cluster(shop, "development")

@@ -163,6 +163,13 @@ def test_a_host_registered_by_name_is_refused() -> None:
         check(nodes=[Node("a", "a.example"), NODES[1]])
 
 
+def test_a_worker_that_is_only_led_to_the_vip_needs_no_address() -> None:
+    worker = Node("w", "w.example", "worker")
+    assert check(nodes=[*NODES, worker])["backend_nodes"] == check()["backend_nodes"]
+    with pytest.raises(Problem, match="no IPv4 address"):
+        check(nodes=[*NODES, worker], backend_nodes=[{"host": "a"}, {"host": "w"}])
+
+
 @pytest.mark.parametrize(
     ("stages", "stage"),
     [

@@ -12,14 +12,19 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.tidegate.deploy.plugins.module_utils.environment import static_pods
 from ansible_collections.tidegate.deploy.plugins.module_utils.network_entry import (
     api_certificate,
+    checks,
     host_command,
     host_facts,
+    parameters,
     remembered,
 )
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 from ansible_collections.tidegate.deploy.plugins.plugin_utils import entry_certificate
+
+from .documents import document
 
 ROOT = Path(__file__).resolve().parents[4]
 ROLES = ROOT / "collections/ansible_collections/tidegate/deploy"
@@ -107,10 +112,13 @@ class ControlPlane:
         for path in (self.manifest, *(self.pki / name for name in api_certificate.FILES)):
             path.parent.mkdir(exist_ok=True)
             path.write_text("old")
-        monkeypatch.setattr(api_certificate, "MANIFEST", str(self.manifest))
-        monkeypatch.setattr(api_certificate, "_PATIENCE", 0.0)
+        self.away = folder / "away" / "kube-apiserver.yaml"
+        monkeypatch.setattr(static_pods, "FOLDER", str(self.manifest.parent))
+        monkeypatch.setattr(static_pods, "_AWAY", str(self.away.parent))
+        monkeypatch.setattr(static_pods, "PATIENCE_SECONDS", 0.0)
+        monkeypatch.setattr(static_pods, "_pids", self._pids)
+        monkeypatch.setattr(static_pods, "is_well", self._is_well)
         monkeypatch.setattr(api_certificate, "names", self._names)
-        monkeypatch.setattr(api_certificate, "_readyz", self._readyz)
         monkeypatch.setattr(host_facts, "certificate_fault", lambda *_asked: "")
         monkeypatch.setattr(host_command, "run", self._run)
         monkeypatch.setattr(remembered.state_folder, "path", lambda name: str(folder / "state" / name))
@@ -121,6 +129,10 @@ class ControlPlane:
             "configuration": CLUSTER, "names_vip": False, "upload": False, "check_mode": False, **more,
         }  # fmt: skip
 
+    @property
+    def kept(self) -> Path:
+        return self.folder / "state" / "network_entry" / "certificate"
+
     def certificate(self) -> str:
         return (self.pki / "apiserver.crt").read_text()
 
@@ -128,13 +140,21 @@ class ControlPlane:
         is_old = Path(path).read_text() == "old"
         return {"api.example", "192.0.2.11"} if is_old else self.new_names
 
-    def _readyz(self, _address: str, _port: int) -> bool:
+    def _pids(self, name: str) -> list[int]:
+        assert name == "kube-apiserver"
+        if not self.manifest.exists():
+            self.did.append("ended")
+            return []
+        return [1]
+
+    def _is_well(self, _where: static_pods.Place) -> bool:
         self.did.append("ready?")
-        return self.becomes_ready
+        return self.becomes_ready and self.manifest.exists()
 
     def _run(self, argv: list[str], *_more: Any, **_how: Any) -> host_command.Done:
-        if argv[0] == "pgrep":
-            return host_command.Done(0 if self.manifest.exists() else 1, "")
+        if argv[0] == "kubectl":
+            self.did.append("read")
+            return host_command.Done(0, CLUSTER)
         assert argv[0] == "kubeadm"
         self.did.append(" ".join(argv[2:4]))
         if argv[3] == "certs":
@@ -152,7 +172,7 @@ def plane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ControlPlane:
 def test_it_is_made_the_server_started_by_it_and_waited_for(plane: ControlPlane) -> None:
     steps: list[dict[str, Any]] = []
     assert api_certificate.renew(plane.payload(), steps) == {"changed": True}
-    assert plane.did == ["phase certs", "ready?"]
+    assert plane.did == ["phase certs", "ended", "ready?"]
     assert (plane.certificate(), plane.manifest.read_text()) == ("new", "old")
     assert [(one["step"], one["status"]) for one in steps] == [
         ("certificate", "succeeded"),
@@ -163,7 +183,7 @@ def test_it_is_made_the_server_started_by_it_and_waited_for(plane: ControlPlane)
 
 def test_the_last_one_writes_the_configuration_into_the_cluster(plane: ControlPlane) -> None:
     api_certificate.renew(plane.payload(upload=True), [])
-    assert plane.did == ["phase certs", "ready?", "phase upload-config"]
+    assert plane.did == ["phase certs", "ended", "ready?", "phase upload-config"]
 
 
 def test_one_that_names_the_vip_is_left_alone(plane: ControlPlane) -> None:
@@ -197,6 +217,62 @@ def test_one_that_does_not_do_is_taken_back(
     assert steps[-1]["status"] == "failed"
 
 
+def _cut_off(plane: ControlPlane) -> None:
+    """As a run leaves it that was killed after kubeadm was to make what it had taken away."""
+    plane.kept.mkdir(parents=True)
+    for name in api_certificate.FILES:
+        (plane.pki / name).rename(plane.kept / name)
+
+
+def test_a_run_that_was_cut_off_is_gone_on_with(plane: ControlPlane) -> None:
+    _cut_off(plane)
+    assert api_certificate.renew(plane.payload(), []) == {"changed": True}
+    assert (plane.certificate(), plane.kept.exists()) == ("new", False)
+
+
+def test_what_is_taken_back_after_a_cut_is_what_was_there_before_it(plane: ControlPlane) -> None:
+    _cut_off(plane)
+    plane.new_names = {VIP}
+    with pytest.raises(ReleaseError, match=r"192\.0\.2\.11, api\.example"):
+        api_certificate.renew(plane.payload(), [])
+    assert (plane.certificate(), plane.kept.exists()) == ("old", False)
+
+
+def test_one_that_was_cut_off_at_its_very_end_keeps_nothing_for_another_day(plane: ControlPlane) -> None:
+    plane.kept.mkdir(parents=True)
+    (plane.kept / "apiserver.crt").write_text("older")
+    assert api_certificate.renew(plane.payload(names_vip=True), []) == {"changed": False}
+    assert not plane.kept.exists()
+
+
+def test_a_pod_left_aside_is_put_back_before_anything_is_asked(plane: ControlPlane) -> None:
+    plane.away.parent.mkdir()
+    plane.manifest.rename(plane.away)
+    assert api_certificate.read(plane.payload(check_mode=True), [])["configuration"] == CLUSTER
+    assert plane.away.exists(), "check mode changes nothing"
+    api_certificate.read(plane.payload(), [])
+    assert (plane.did, plane.manifest.read_text()) == (["read", "ready?", "read"], "old")
+
+
+def test_a_control_plane_whose_pod_was_left_aside_stands_in_no_retry_s_way(
+    plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plane.away.parent.mkdir()
+    plane.manifest.rename(plane.away)
+    admin = plane.folder / "admin.conf"
+    admin.write_text("")
+    monkeypatch.setattr(host_facts, "_ADMIN", str(admin))
+    entry = parameters.parse(document(certificate_check="renewed"))
+    facts = {
+        "kubeadm_made": host_facts.is_kubeadm_made(),
+        "certificates": host_facts._certificates(entry, entry.directors[0].host),
+    }
+    found: list[dict[str, Any]] = []
+    for address, fault in facts["certificates"].items():
+        checks._certificate(found, entry, facts, address, fault)
+    assert [(one["level"], one["reason"]) for one in found] == [("warning", "certificate_renewed")]
+
+
 def _kubeadm() -> str | None:
     folder = os.environ.get("KUBEBUILDER_ASSETS") or "/usr/local/kubebuilder/bin"
     return shutil.which("kubeadm", path=f"{folder}:{os.environ['PATH']}")
@@ -225,5 +301,5 @@ def test_kubeadm_itself_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     text, folder = entry_certificate.with_vip(configuration, VIP, "cp-a", "192.0.2.11", 6443)
     second = tmp_path / "second.yaml"
     second.write_text(text)
-    api_certificate.make(folder, str(second), VIP)
+    api_certificate.make(folder, str(second), VIP, before)
     assert api_certificate.names(str(pki / "apiserver.crt")) == before | {VIP}

@@ -122,12 +122,24 @@ def test_a_new_vip_is_come_to_by_the_direct_way(node: Node) -> None:
     node.lead()
     entry = parameters.parse(document(vip_address="192.0.2.101/24"))
     payload = {"holder": "test", "check_mode": False}
-    assert endpoint.back(entry, payload, [], unless=entry.address)
+    assert endpoint.leaves(entry, {"vip": f"{VIP}/24", "ports": [6443]}) == VIP
+    assert endpoint.back(entry, payload, [], stays=True)
     assert node.leads_to() == DIRECT
     node.lead()
     same = parameters.parse(document())
-    assert not endpoint.back(same, payload, [], unless=same.address)
+    assert endpoint.leaves(same, {"vip": f"{VIP}/24", "ports": [6443]}) is None
+    assert not endpoint.back(same, payload, [], stays=True)
     assert node.leads_to() == VIP
+
+
+def test_a_vip_that_serves_the_api_s_port_no_more_is_left(node: Node) -> None:
+    node.lead()
+    entry = parameters.parse(document(health_check_port=443))
+    assert endpoint.leaves(entry, {"vip": f"{VIP}/24", "ports": [6443]}) == VIP
+    assert endpoint.leaves(entry, {"vip": f"{VIP}/24", "ports": [443]}) is None, "nobody is led there"
+    assert endpoint.leaves(entry, {}) is None
+    assert endpoint.back(entry, {"holder": "test", "check_mode": False}, [], stays=True)
+    assert node.leads_to() == DIRECT
 
 
 def test_one_that_joined_through_the_vip_is_told_the_direct_way(node: Node) -> None:

@@ -119,6 +119,18 @@ def test_addresses_that_are_somebodys(vip: str, reason: str) -> None:
     assert (error.error_key, error.detail["reason"]) == ("vip_conflict", reason)
 
 
+def test_a_worker_without_an_ipv4_address_can_only_be_led_to_the_vip() -> None:
+    wanted = document(hosts=4, backend_nodes=["a", "b"], directors=["a", "b"])
+    wanted["nodes"][3] |= {"address": "worker.example", "role": "worker"}
+    entry = parameters.parse(wanted)
+    assert (entry.node("d"), [one.host for one in entry.nodes]) == (None, ["a", "b", "c"])
+    wanted["nodes"][3]["role"] = "control_plane"
+    assert refused(wanted).error_key == "validation_error"
+    wanted["nodes"][3]["role"] = "worker"
+    wanted["lvs_vip"]["backend_nodes"] = ["a", "d"]
+    assert refused(wanted).error_key == "backend_nodes_invalid"
+
+
 def test_control_planes_direct_unless_others_are_named() -> None:
     wanted = document(hosts=5)
     assert [one.host for one in parameters.parse(wanted).directors] == ["a", "b", "c"]

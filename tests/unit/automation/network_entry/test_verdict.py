@@ -68,6 +68,7 @@ def facts(**more: Any) -> dict[str, Any]:
         "is_root": True, "has_systemd": True, "interface": "eth0", "interfaces": {"eth0": ["192.0.2.10/24"]},
         "vip_devices": [], "modules_missing": [], "foreign_keepalived": [], "virtual_services": [],
         "kube_proxy": {"ipvs": False, "strict_arp": False}, "certificates": {}, "answers": {}, "adverts": [],
+        "cluster_networks": {},
     }  # fmt: skip
     return {**usual, **more}
 
@@ -84,6 +85,10 @@ def facts(**more: Any) -> dict[str, Any]:
          ("blocking", "vip_conflict", "virtual_service_exists")),
         ({"modules_missing": ["ip_vs"]}, ("blocking", "kernel_module_missing", "modules_not_loadable")),
         ({"interfaces": {"eth0": ["192.0.2.77/24"]}}, ("blocking", "vip_unreachable", "node_address_missing")),
+        ({"cluster_networks": {"in_pod_network": ["192.0.2.0/25"], "in_service_network": ["10.96.0.0/12"]}},
+         ("blocking", "vip_conflict", "in_pod_network")),
+        ({"cluster_networks": {"in_pod_network": ["10.244.0.0/16"], "in_service_network": ["192.0.2.96/28"]}},
+         ("blocking", "vip_conflict", "in_service_network")),
     ],
 )  # fmt: skip
 def test_checks(changed: dict[str, Any], expected: Any) -> None:
@@ -120,6 +125,25 @@ def test_a_node_without_a_part_in_the_entry_is_none_of_its_faults() -> None:
     lives = {"a": live(True), "b": live(False), "c": live(False, installed=False)}
     assert verdict.of_entry(entry, lives, OUTSIDE)["problems"] == []
     assert verdict.of_entry(entry, {**lives, "c": None}, OUTSIDE)["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("seen", "reasons"),
+    [
+        (None, ["node_not_led"]),
+        (live(False, installed=False, is_led=False), ["node_not_led"]),
+        (live(False, installed=False, is_led=True), []),
+    ],
+)
+def test_a_node_that_an_apply_went_on_without_is_told_of_until_it_is_led(
+    seen: Any, reasons: list[str]
+) -> None:
+    given = document()
+    given["lvs_vip"] |= {"backend_nodes": ["a", "b"], "directors": ["a", "b"]}
+    lives = {"a": live(True), "b": live(False), "c": seen}
+    found = verdict.of_entry(parameters.parse(given), lives, OUTSIDE, not_led=["c"])
+    assert [one["reason"] for one in found["problems"]] == reasons
+    assert found["status"] == ("degraded" if reasons else "ready")
 
 
 def test_clocks() -> None:

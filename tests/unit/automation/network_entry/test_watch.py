@@ -6,7 +6,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.tidegate.deploy.plugins.module_utils.network_entry import host_command, watch
+from ansible_collections.tidegate.deploy.plugins.module_utils.network_entry import (
+    endpoint,
+    host_command,
+    watch,
+)
+
+from .documents import document
 
 
 def now(holds_vip: bool, *sizes: int) -> dict[str, Any]:
@@ -35,10 +41,24 @@ def test_a_table_is_whole_when_each_service_has_every_back_end(
 def test_a_table_is_waited_for_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = [now(True), now(True, 1), now(True, 2)]
     monkeypatch.setattr(watch, "live", lambda: seen.pop(0) if len(seen) > 1 else seen[0])
-    payload = {"timeout": 5, "table_seconds": 5, "backends": 2}
-    assert watch.inspect(payload, [])["live"] == now(True, 2)
+    payload = {"timeout": 5, "table_seconds": 5, "backends": 2, "document": document()}
+    monkeypatch.setattr(endpoint, "plan", lambda _entry: None)
+    assert watch.inspect(payload, [])["live"] == {**now(True, 2), "is_led": True}
     seen[:] = [now(True, 1)]
-    assert watch.inspect({**payload, "table_seconds": 0.3}, [])["live"] == now(True, 1)
+    assert (
+        watch.inspect({**payload, "table_seconds": 0.3}, [])["live"]["services"] == now(True, 1)["services"]
+    )
+
+
+@pytest.mark.parametrize(("leads_to", "is_led"), [("192.0.2.10", False), ("192.0.2.100", True)])
+def test_a_node_tells_whether_it_is_led_to_the_vip(
+    monkeypatch: pytest.MonkeyPatch, leads_to: str, is_led: bool
+) -> None:
+    monkeypatch.setattr(watch, "live", lambda: dict(watch.NO_PART))
+    plan = {"name": "made.internal", "from": leads_to, "to": "192.0.2.100"}
+    monkeypatch.setattr(endpoint, "plan", lambda _entry: plan)
+    live = watch.inspect({"document": document()}, [])["live"]
+    assert (live["installed"], live["is_led"]) == (False, is_led)
 
 
 def test_a_back_end_that_was_just_reached_counts_before_the_kernel_has_added_up(

@@ -17,7 +17,8 @@ class ActionModule(EntryAction):
         entry = self._entry
         own = next(one for one in entry.nodes if one.host == self._host)
         asked = {"vip": entry.address, "address": own.address, "port": entry.health_check_port}
-        found = self._ask("network_entry_certificate", self._payload(mode="read", **asked))
+        reading = self._payload(mode="read", **asked)
+        found = self._tried(lambda: self._ask("network_entry_certificate", reading))
         # kubeadm calls its nodes in small letters.
         node = str(self._vars.get("tidegate_node_name") or self._host).lower()
         text, folder = entry_certificate.with_vip(
@@ -35,4 +36,5 @@ class ActionModule(EntryAction):
             names_vip=found["names_vip"],
             **asked,
         )
-        return self._done(bool(self._ask("network_entry_certificate", payload)["changed"]))
+        answer = self._tried(lambda: self._ask("network_entry_certificate", payload))
+        return self._done(bool(answer["changed"]))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.tidegate.deploy.plugins.module_utils.network_entry import watch
 from ansible_collections.tidegate.deploy.plugins.plugin_utils.entry_action import EntryAction
 
 # Seconds: keepalived's garp_master_delay, and a little.
@@ -16,6 +17,8 @@ class ActionModule(EntryAction):
     VERB = "status"
 
     def _work(self) -> dict[str, Any]:
+        if not self._has_part() and self._host not in (self._spec.get("not_led") or []):
+            return {"changed": False, "live": dict(watch.NO_PART)}
         last = max(self._entry.floor_seconds(one.host) for one in self._entry.directors)
         settle = bool(self._task.args.get("settle"))
         check = self._entry.health_check

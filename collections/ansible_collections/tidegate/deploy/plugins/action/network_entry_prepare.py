@@ -15,15 +15,23 @@ from ansible_collections.tidegate.deploy.plugins.plugin_utils.entry_action impor
 
 class ActionModule(EntryAction):
     VERB = "apply"
+    GOES_ON_WITHOUT = True
 
     def _work(self) -> dict[str, Any]:
+        if self._host in ((self._spec.get("expect") or {}).get("unreached") or []):
+            # It could not be previewed: only led to the VIP, at the end, should it answer by then.
+            return self._not_led("it could not be previewed")
         self._artifacts = entry_bundle.artifacts(self._spec, self._entry)
-        certificate = self._compare()
+        seen = self._compare()
         done = self._done(bool(self._tried(self._prepare)["changed"]))
-        return {**done, "renews_certificate": bool(certificate and certificate["renewable"])}
+        renews = bool(seen["certificate"] and seen["certificate"]["renewable"])
+        return {**done, "renews_certificate": renews, "leaves_vip": seen["leaves_vip"]}
+
+    def _not_led(self, said: str) -> dict[str, Any]:
+        return {**super()._not_led(said), "renews_certificate": False, "leaves_vip": None}
 
     def _compare(self) -> Any:
-        """Hold the host to its preview; what was found of its API server's certificate is answered."""
+        """Hold the host to its preview; what its entry would be is answered."""
         started = time.time()
         key = self._veil.key_of(self._host, self._entry.entry_id).hex()
         answer = self._ask("network_entry_preview", self._payload(veil_key=key))
@@ -36,7 +44,7 @@ class ActionModule(EntryAction):
             self._steps.append({**failed, "attempt": 1})
             raise
         self._steps.append({**step_record.step("preflight", "unchanged", started), "attempt": 1})
-        return answer["entry"]["certificate"]
+        return answer["entry"]
 
     def _prepare(self) -> dict[str, Any]:
         told = {name: {key: one[key] for key in ("sha256", "type")} for name, one in self._artifacts.items()}

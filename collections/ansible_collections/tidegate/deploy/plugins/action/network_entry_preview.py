@@ -12,6 +12,7 @@ from ansible_collections.tidegate.deploy.plugins.plugin_utils.entry_action impor
 
 class ActionModule(EntryAction):
     VERB = "preview"
+    GOES_ON_WITHOUT = True
 
     def _work(self) -> dict[str, Any]:
         # What takes an entry back needs no program of a bundle, which may be gone.
@@ -26,3 +27,12 @@ class ActionModule(EntryAction):
         diff = [{"before": one["before"], "after": one["after"], "before_header": one["path"],
                  "after_header": one["path"]} for one in result["files"]]  # fmt: skip
         return {"changed": False, "tidegate": result, "diff": diff}
+
+    def _not_led(self, said: str) -> dict[str, Any]:
+        result = entry_preview.without(self._host, said)
+        self._keep(self._host, result)
+        return {
+            "changed": False,
+            "tidegate": result,
+            "warnings": [one["message"] for one in result["checks"]],
+        }

@@ -21,7 +21,8 @@ class ActionModule(EntryAction):
         self.VERB = {"apply": "verify", "failover": "failover"}.get(about, "status")
         outside = self._said("network_entry_outside", self._host).get("outside")
         lives = self._lives("network_entry_seen")
-        found = verdict.of_entry(self._entry, lives, outside, counted=about == "apply")
+        not_led = list(self._spec.get("not_led") or [])
+        found = verdict.of_entry(self._entry, lives, outside, counted=about == "apply", not_led=not_led)
         more: dict[str, Any] = {}
         if about == "failover":
             more["failover"] = self._failover(found)
@@ -71,10 +72,12 @@ class ActionModule(EntryAction):
         said = fault["message"] if fault else ""
         status = "failed" if fault else "unchanged"
         step = {**step_record.step(self.VERB, status, started, said), "attempt": 1}
+        # Of a node that the apply went on without, nothing was verified.
+        steps = [] if self._said("network_entry_prepared", host).get("not_led") else [step]
         if fault:
-            result = step_record.failure(host, fault["code"], said, fault["hint"], [step])
+            result = step_record.failure(host, fault["code"], said, fault["hint"], steps)
         else:
-            result = step_record.done(host, False, [step])
+            result = step_record.done(host, False, steps)
         return {**result, "live": lives[host], "entry": found, **more}
 
     def _lives(self, name: str) -> dict[str, Any]:

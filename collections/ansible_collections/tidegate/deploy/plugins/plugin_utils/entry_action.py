@@ -33,9 +33,14 @@ HOSTS_GROUP = "network_entry_hosts"
 
 
 class EntryAction(ActionBase):
-    """`VERB` names the result file; `_work` does the task and answers the task's result."""
+    """`VERB` names the result file; `_work` does the task and answers the task's result.
+
+    A node that is neither director nor back end is only led to the VIP: where it cannot be reached, a task that
+    `GOES_ON_WITHOUT` it answers so (`_not_led`), and the node is led there by the next apply.
+    """
 
     VERB = ""
+    GOES_ON_WITHOUT = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
@@ -56,14 +61,30 @@ class EntryAction(ActionBase):
         except AnsibleConnectionFailure as error:
             if self.VERB == "status":
                 raise
-            return self._failed(
-                "ssh_unreachable", f"the host cannot be reached: {error}", "See that it answers."
+            if self.GOES_ON_WITHOUT and not self._has_part() and not self._spec.get("for_rollback"):
+                return self._not_led(str(error))
+            hint = (
+                "See that it answers."
+                if self._has_part()
+                else "See that it answers, or let it leave the cluster."
             )
+            return self._failed("ssh_unreachable", f"the host cannot be reached: {error}", hint)
         except AnsibleError as error:
             return self._failed("internal_error", str(error), "See that the user may become root.")
 
     def _work(self) -> dict[str, Any]:
         raise NotImplementedError
+
+    def _has_part(self) -> bool:
+        return self._entry.node(self._host) is not None
+
+    def _not_led(self, said: str) -> dict[str, Any]:
+        """What a task answers that goes on without this node, which cannot be reached."""
+        return {
+            "changed": False,
+            "not_led": True,
+            "tidegate": step_record.done(self._host, False, self._before() + self._steps, not_led=True),
+        }
 
     def _load(self) -> dict[str, Any]:
         """The document from its file or as given by hand: raw data, of which nothing is a template."""

@@ -44,6 +44,26 @@ def document(host: str, answer: dict[str, Any], artifacts: dict[str, dict[str, A
     }
 
 
+def without(host: str, said: str) -> dict[str, Any]:
+    """The preview of a node that cannot be reached, and without which an apply goes on."""
+    check = {
+        "level": "warning",
+        "code": "ssh_unreachable",
+        "reason": "node_unreachable",
+        "message": f"{host} cannot be reached, and would not be led to the VIP: {said}",
+        "hint": "It works on without the VIP; apply the entry again when it answers.",
+        "host": host,
+    }
+    return {
+        "schema": "tidegate.preview/v1",
+        "host": host,
+        "runtime_type": "network_entry",
+        "not_led": True,
+        "files": [],
+        "checks": [check],
+    }
+
+
 def fingerprint(parts: dict[str, str]) -> str:
     """One digest for all parts."""
     return _digest(parts)

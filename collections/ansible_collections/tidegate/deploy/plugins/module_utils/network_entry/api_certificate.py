@@ -4,25 +4,30 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import shutil
 import ssl
-import time
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Set
+from typing import Any, Dict, Iterator, List, Mapping, Set
 
+from ..environment import static_pods
 from ..release.errors import ReleaseError
 from . import host_command, host_facts, remembered
 from .recorded_step import Step
 
 ADMIN = "/etc/kubernetes/admin.conf"
-MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+POD = "kube-apiserver"
 FILES = ("apiserver.crt", "apiserver.key")
-_PATIENCE = 180.0
 
 
 def read(payload: Mapping[str, Any], steps: List[Dict[str, Any]]) -> Dict[str, Any]:
-    """What kubeadm keeps in the cluster of how it was made, and whether the server here names the VIP already."""
+    """What kubeadm keeps in the cluster of how it was made, and whether the server here names the VIP already.
+
+    A pod that a run which was cut off has left aside is put back first: the cluster may not be there without it.
+    """
+    if not payload["check_mode"]:
+        with remembered.held(payload["holder"], payload.get("fencing_token")):
+            if static_pods.put_back():
+                static_pods.await_ready(POD)
     done = host_command.run(
         ["kubectl", f"--kubeconfig={ADMIN}", "--namespace=kube-system", "get", "configmap", "kubeadm-config",
          "--output=jsonpath={.data.ClusterConfiguration}"]
@@ -48,10 +53,13 @@ def renew(payload: Mapping[str, Any], steps: List[Dict[str, Any]]) -> Dict[str, 
     changed = False
     with remembered.held(payload["holder"], payload.get("fencing_token")), _configuration(payload) as path:
         with Step(steps, "certificate") as step:
-            if not payload["names_vip"]:
-                with _kept(payload["folder"]):
-                    make(payload["folder"], path, payload["vip"])
-                    restart()
+            if payload["names_vip"]:
+                # Of a run that was cut off after it had come this far.
+                shutil.rmtree(_kept_folder(), ignore_errors=True)
+            else:
+                with _kept(payload["folder"]) as before:
+                    make(payload["folder"], path, payload["vip"], before)
+                    static_pods.restart(POD)
                     await_ready(payload["address"], payload["port"], payload["vip"])
                 step.changed = changed = True
         with Step(steps, "upload") as step:
@@ -61,12 +69,12 @@ def renew(payload: Mapping[str, Any], steps: List[Dict[str, Any]]) -> Dict[str, 
     return {"changed": changed}
 
 
-def make(folder: str, configuration: str, vip: str) -> None:
-    """Let kubeadm make the certificate again; raises ReleaseError where it lacks a name that the old one had."""
-    before = names(os.path.join(folder, FILES[0]))
+def make(folder: str, configuration: str, vip: str, before: Set[str]) -> None:
+    """Let kubeadm make the certificate again; raises ReleaseError where it lacks a name that was there `before`."""
     for name in FILES:
-        # kubeadm makes nothing that is there.
-        os.unlink(os.path.join(folder, name))
+        # kubeadm makes nothing that is there; a run that was cut off may have come this far.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, name))
     _kubeadm(["init", "phase", "certs", "apiserver", f"--config={configuration}"])
     lost = (before | {vip}) - names(os.path.join(folder, FILES[0]))
     if lost:
@@ -84,45 +92,40 @@ def names(path: str) -> Set[str]:
     return {str(value) for _kind, value in decoded.get("subjectAltName", ())}
 
 
-def restart() -> None:
-    """Start the static pod again: the kubelet ends it when its manifest goes, and starts it when it is back."""
-    away = os.path.join(remembered.folder(), "kube-apiserver.yaml")
-    os.makedirs(remembered.folder(), mode=0o700, exist_ok=True)
-    shutil.move(MANIFEST, away)
-    try:
-        _until(lambda: not _is_running(), "the API server's pod did not end")
-    finally:
-        shutil.move(away, MANIFEST)
-
-
 def await_ready(address: str, port: int, vip: str) -> None:
-    """Wait until the server here says that it is ready and shows a certificate that names the VIP."""
+    """Wait until the server here says that it is ready and shows a certificate that names the VIP.
 
-    def is_ready() -> bool:
-        return _readyz(address, port) and not host_facts.certificate_fault(address, port, vip)
-
-    _until(is_ready, f"the API server at {address}:{port} did not become ready with its new certificate")
+    Raises ReleaseError timeout.
+    """
+    static_pods.await_ready(POD, lambda: not host_facts.certificate_fault(address, port, vip))
 
 
 @contextlib.contextmanager
-def _kept(folder: str) -> Iterator[None]:
-    """Keep certificate and key beside, and put them back where what follows fails."""
-    kept = os.path.join(remembered.folder(), "certificate")
+def _kept(folder: str) -> Iterator[Set[str]]:
+    """Keep certificate and key beside, and put them back where what follows fails; gives the names it is good for."""
+    kept = _kept_folder()
     os.makedirs(kept, mode=0o700, exist_ok=True)
     for name in FILES:
         # Of a run that was cut off: what is kept is what was there before it.
         if not os.path.exists(os.path.join(kept, name)):
-            shutil.copy2(os.path.join(folder, name), os.path.join(kept, name))
+            making = os.path.join(kept, f"{name}.making")
+            shutil.copy2(os.path.join(folder, name), making)
+            os.rename(making, os.path.join(kept, name))
     try:
-        yield
+        yield names(os.path.join(kept, FILES[0]))
     except BaseException:
         for name in FILES:
             shutil.copy2(os.path.join(kept, name), os.path.join(folder, name))
         with contextlib.suppress(OSError, ReleaseError):
-            restart()
+            static_pods.put_back()
+            static_pods.restart(POD)
         shutil.rmtree(kept, ignore_errors=True)
         raise
     shutil.rmtree(kept, ignore_errors=True)
+
+
+def _kept_folder() -> str:
+    return os.path.join(remembered.folder(), "certificate")
 
 
 @contextlib.contextmanager
@@ -143,29 +146,3 @@ def _kubeadm(words: List[str]) -> None:
             f"kubeadm {words[2]} failed: {done.said.strip()[-1000:]}",
             "See kubeadm's output.",
         )
-
-
-def _is_running() -> bool:
-    return host_command.run(["pgrep", "--exact", "kube-apiserver"]).exit_code == 0
-
-
-def _readyz(address: str, port: int) -> bool:
-    # Whether it is ready is asked, with no secret; whom its certificate names is asked beside.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    connection = http.client.HTTPSConnection(address, port, timeout=5, context=context)
-    try:
-        connection.request("GET", "/readyz")
-        return connection.getresponse().status == 200
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
-
-
-def _until(is_so: Callable[[], bool], otherwise: str) -> None:
-    end = time.monotonic() + _PATIENCE
-    while not is_so():
-        if time.monotonic() > end:
-            raise ReleaseError("vip_unreachable", otherwise, "See the kubelet's journal and the pod's log.")
-        time.sleep(0.5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping
 
-from . import host_facts, segment
+from . import cluster_networks, host_facts, segment
 from .parameters import Entry
 
 _SKEW_BLOCKS, _SKEW_WARNS = 60.0, 5.0
@@ -101,6 +101,11 @@ def _address(
     has_entry: bool,
 ) -> None:
     answers = facts.get("answers") or {}
+    for reason, network in cluster_networks.holding(entry.address, facts["cluster_networks"]):
+        _blocking(
+            found, "vip_conflict", reason, f"{entry.address} lies in {network}, which the cluster gives out itself",
+            "Choose an address outside of the cluster's own networks.",
+        )  # fmt: skip
     macs = set(answers.get(entry.address, []))
     ours = segment.macs_of(answers, [one.address for one in entry.directors]) if is_ours else set()
     if macs - ours:
@@ -175,7 +180,7 @@ def _certificate(
             "certificate_invalid", "certificate_without_vip", said,
             f"Renew it with {entry.address} among its names; certificate_check renewed lets the apply do it.",
         )  # fmt: skip
-    elif fault == host_facts.UNNAMED and facts["kubeadm_made"]:
+    elif fault in (host_facts.UNNAMED, host_facts.SET_ASIDE) and facts["kubeadm_made"]:
         _add(
             found, "warning", "certificate_invalid", "certificate_renewed", f"{said}: it is made again",
             "The API server starts anew with it, on one control plane after another.",

@@ -54,6 +54,19 @@ def plan(entry: Entry) -> Optional[Dict[str, Any]]:
     return {"name": found.name, "from": found.address, "to": entry.address}
 
 
+def leaves(entry: Entry, current: Mapping[str, Any]) -> Optional[str]:
+    """The VIP that nodes are led to now and that an apply takes from them: it goes, or serves the API server no
+    more. `current` is the generation in force here, empty where there is none."""
+    vip = str(current.get("vip") or "").split("/")[0]
+    if not vip or api_port() not in current["ports"]:
+        return None
+    return None if _stays(entry, vip) else vip
+
+
+def _stays(entry: Entry, vip: str) -> bool:
+    return vip == entry.address and api_port() in entry.ports
+
+
 def api_port() -> Optional[int]:
     """The port that this node's kubelet asks its control plane at; None for a host that is no node yet."""
     found = _SERVER.search(remembered.text_of(KUBELET) or "")
@@ -85,16 +98,18 @@ def lead(payload: Mapping[str, Any], steps: List[Dict[str, Any]]) -> Dict[str, A
     return {"changed": step.changed}
 
 
-def back(entry: Entry, payload: Mapping[str, Any], steps: List[Dict[str, Any]], *, unless: str = "") -> bool:
-    """Let the name lead where it led before any entry; says whether that changed something. Nothing where it leads
-    to the address `unless`: a new VIP that is the old one.
+def back(
+    entry: Entry, payload: Mapping[str, Any], steps: List[Dict[str, Any]], *, stays: bool = False
+) -> bool:
+    """Let the name lead where it led before any entry; says whether that changed something. `stays`: not where the
+    VIP that it leads to is the entry's own and goes on serving the API server.
 
     A node that joined while there was the VIP never knew another way: `direct` in the payload tells it.
     """
     state, found = remembered.read(), name()
     known = state.get("endpoint") or {}
     vip = known.get("vip") or entry.address
-    if found is None or found.address != vip or vip == unless:
+    if found is None or found.address != vip or (stays and _stays(entry, vip)):
         return False
     address = known.get("direct") or payload.get("direct")
     if not address or payload["check_mode"]:

@@ -12,12 +12,14 @@ import ssl
 import time
 from typing import Any, Dict, List, Mapping, Optional
 
-from . import host_command, host_units, remembered, segment
+from ..environment import static_pods
+from . import cluster_networks, host_command, host_units, remembered, segment
 from .parameters import Entry
 
 _PARTIAL_CHAIN = 0x80000
-_KUBEADM_MADE = ("/etc/kubernetes/admin.conf", "/etc/kubernetes/manifests/kube-apiserver.yaml")
+_ADMIN = "/etc/kubernetes/admin.conf"
 UNNAMED = "it does not name the VIP"
+SET_ASIDE = "a run that was cut off has left its API server aside"
 _NAME_MISMATCHES = (62, 64)
 
 
@@ -38,6 +40,7 @@ def gather(entry: Entry, host: str) -> Dict[str, Any]:
         "default_gateway": default_gateway(),
         "certificates": _certificates(entry, host),
         "kubeadm_made": is_kubeadm_made(),
+        "cluster_networks": cluster_networks.read(),
     }
     if name in devices and entry.priority(host) is not None:
         others = [one.address for one in entry.nodes if one.host != host]
@@ -146,12 +149,14 @@ def _certificates(entry: Entry, host: str) -> Dict[str, str]:
     is_asked = entry.is_backend(host) or (entry.certificate_check == "renewed" and is_kubeadm_made())
     if entry.certificate_check == "skipped" or own is None or not is_asked:
         return {}
+    if static_pods.is_away("kube-apiserver"):
+        return {own: SET_ASIDE}
     return {own: certificate_fault(own, entry.health_check_port, entry.address)}
 
 
 def is_kubeadm_made() -> bool:
     """Whether this is a control plane that kubeadm made: its API server's certificate can be made again."""
-    return all(os.path.exists(path) for path in _KUBEADM_MADE)
+    return os.path.exists(_ADMIN) and bool(static_pods.text("kube-apiserver"))
 
 
 def certificate_fault(address: str, port: int, wanted: str) -> str:

@@ -205,6 +205,9 @@ def _nodes(given: Any) -> Dict[str, Node]:
         if not isinstance(one, Mapping):
             _refuse("nodes", "expected a list of {host, address}")
         host = _text("nodes.host", one.get("host"), _HOST)
+        if one.get("role") == "worker" and not _is_ipv4(one.get("address")):
+            # It can be led to the VIP, and can be neither director nor back end.
+            continue
         address = _address("nodes.address", one.get("address"))
         if host in nodes or address in {known.address for known in nodes.values()}:
             _refuse("nodes", f"{host} or its address is there twice")
@@ -232,7 +235,9 @@ def _backends(given: Any, nodes: Mapping[str, Node]) -> Tuple[Node, ...]:
         name, weight = (one.get("host"), one.get("weight", 1)) if isinstance(one, Mapping) else (one, 1)
         if not isinstance(name, str) or name not in nodes:
             raise ReleaseError(
-                "backend_nodes_invalid", f"backend_nodes: {name!r} is no node of the cluster", hint
+                "backend_nodes_invalid",
+                f"backend_nodes: {name!r} is no node of the cluster, or has no IPv4 address",
+                hint,
             )
         found.append(Node(name, nodes[name].address, _whole("backend_nodes.weight", weight, 1, 255)))
     if len({one.host for one in found}) != len(found):
@@ -309,11 +314,16 @@ def _network(name: str, given: Any) -> Optional[str]:
 
 
 def _address(name: str, given: Any) -> str:
-    try:
-        return str(ipaddress.IPv4Address(given if isinstance(given, str) else ""))
-    except ValueError:
+    if not _is_ipv4(given):
         _refuse(name, f"{given!r} is no IPv4 address")
-    return ""
+    return str(given)
+
+
+def _is_ipv4(given: Any) -> bool:
+    try:
+        return bool(ipaddress.IPv4Address(given if isinstance(given, str) else ""))
+    except ValueError:
+        return False
 
 
 def _mapping(name: str, given: Any, keys: set) -> Mapping[str, Any]:

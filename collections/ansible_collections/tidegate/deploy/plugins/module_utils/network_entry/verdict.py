@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 from .parameters import Entry
 
@@ -11,11 +11,13 @@ Lives = Mapping[str, Optional[Mapping[str, Any]]]
 
 
 def of_entry(
-    entry: Entry, lives: Lives, outside: Optional[Mapping[str, Any]], *, counted: bool = False
-) -> Dict[str, Any]:
+    entry: Entry, lives: Lives, outside: Optional[Mapping[str, Any]], *, counted: bool = False,
+    not_led: Sequence[str] = (),
+) -> Dict[str, Any]:  # fmt: skip
     """The entry's state. `lives`: each host's own word, None for one that did not answer; `outside`: what the
     probe found, None when it could not ask. `counted`: connections went through the VIP just now, so every back
-    end must have been given some.
+    end must have been given some. `not_led`: nodes that an apply went on without, and that may be led to the VIP
+    by now.
 
     Answers {"status": ready | degraded | failed, "active_node", "backends", "problems"}; problems are checks
     with level, code, reason, message, hint and host.
@@ -32,6 +34,8 @@ def of_entry(
         )  # fmt: skip
     for host, one in lives.items():
         _host(problems, entry, host, one, active)
+    for host in not_led:
+        _led(problems, entry, host, lives.get(host))
     backends = _backends(problems, entry, lives, outside, active, counted)
     blocking = any(one["level"] == "blocking" for one in problems)
     return {
@@ -57,6 +61,16 @@ def _holders(problems: List[Dict[str, Any]], entry: Entry, lives: Lives, holders
             problems, "blocking", "vip_unreachable", "no_holder", None,
             f"no director holds {entry.address}" + (f"; {', '.join(unheard)} did not answer" if unheard else ""),
             "See the VRRP unit's journal on the directors.",
+        )  # fmt: skip
+
+
+def _led(problems: List[Dict[str, Any]], entry: Entry, host: str, live: Optional[Mapping[str, Any]]) -> None:
+    if live is None or not live["is_led"]:
+        said = "did not answer, and" if live is None else "answers, and"
+        _problem(
+            problems, "warning", "ssh_unreachable", "node_not_led", host,
+            f"{host} {said} does not find its control plane at {entry.address} yet",
+            "It works on without the VIP. When it answers, apply the entry again: nothing else is changed.",
         )  # fmt: skip
 
 

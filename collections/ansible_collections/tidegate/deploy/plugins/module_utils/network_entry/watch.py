@@ -7,8 +7,14 @@ import time
 from typing import Any, Dict, List, Mapping
 
 from ..release.errors import ReleaseError
-from . import host_command, host_facts, host_units, keepalived_config, remembered
+from . import endpoint, host_command, host_facts, host_units, keepalived_config, remembered
+from .parameters import parse
 from .recorded_step import Step
+
+# What a host says that has no part in an entry.
+NO_PART: Dict[str, Any] = {
+    "installed": False, "holds_vip": False, "balances": False, "vrrp": False, "services": [],
+}  # fmt: skip
 
 
 def inspect(payload: Mapping[str, Any], steps: List[Dict[str, Any]]) -> Dict[str, Any]:
@@ -30,7 +36,7 @@ def inspect(payload: Mapping[str, Any], steps: List[Dict[str, Any]]) -> Dict[str
         is_waiting = time.monotonic() < table_end and not is_whole(now, int(payload.get("backends") or 0))
         is_settled = is_back and not is_waiting and time.monotonic() - since >= quiet_for
         if is_settled or time.monotonic() > end:
-            return {"changed": False, "live": now}
+            return {"changed": False, "live": {**now, "is_led": _is_led(payload)}}
         time.sleep(0.1)
 
 
@@ -47,7 +53,7 @@ def live() -> Dict[str, Any]:
     state = remembered.read()
     current = state.get("active") or state.get("current")
     if not current:
-        return {"installed": False, "holds_vip": False, "balances": False, "vrrp": False, "services": []}
+        return dict(NO_PART)
     address = current["vip"].split("/")[0]
     held = [
         name
@@ -74,6 +80,12 @@ def live() -> Dict[str, Any]:
         "balancer": current["balancer"],
         "services": services,
     }
+
+
+def _is_led(payload: Mapping[str, Any]) -> bool:
+    """Whether the control plane's name leads to the VIP here, where it should."""
+    plan = endpoint.plan(parse(payload["document"]))
+    return plan is None or plan["from"] == plan["to"]
 
 
 def stand_back(payload: Mapping[str, Any], steps: List[Dict[str, Any]]) -> Dict[str, Any]:

@@ -57,6 +57,7 @@ def preview(payload: Mapping[str, Any], steps: Steps) -> Dict[str, Any]:
             "quiet_device": host_units.quiet_device(entry) if host_units.needs_address(entry, host) else None,
             "sysctls": host_units.sysctls(entry, host), "modules": host_units.kernel_modules(entry, host),
             "installed": bool(current), "certificate": _certificate(entry, facts), "endpoint": endpoint.plan(entry),
+            "leaves_vip": endpoint.leaves(entry, current),
         },
     }  # fmt: skip
 
@@ -69,7 +70,7 @@ def prepare(payload: Mapping[str, Any], steps: Steps) -> Dict[str, Any]:
     entry, host = parameters.parse(payload["document"]), payload["host"]
     if entry.node(host) is None:
         # A node that has no part in the entry: only the control plane's name is moved there.
-        return {"changed": endpoint.back(entry, payload, steps, unless=entry.address), "missing": []}
+        return {"changed": endpoint.back(entry, payload, steps, stays=True), "missing": []}
     is_director = entry.priority(host) is not None
     artifacts = payload["artifacts"] if is_director else {}
     arrived = payload.get("arrived") or {}
@@ -89,7 +90,7 @@ def prepare(payload: Mapping[str, Any], steps: Steps) -> Dict[str, Any]:
             step.changed = _stage(entry, host, artifacts, step)
             changed |= step.changed
     # Another VIP than before: nobody is led to the old one any more when it goes.
-    changed |= endpoint.back(entry, payload, steps, unless=entry.address)
+    changed |= endpoint.back(entry, payload, steps, stays=True)
     return {"changed": changed, "missing": []}
 
 
