@@ -134,7 +134,7 @@ def _verdict(seen: Scene, ref: Ref, tried: Trial | None, title: str) -> list[dic
             "warning" if seen.release.forces else "blocking", "field_conflict",
             f"{title}: {one['field']} is owned by {one['manager']}",
             "It is taken over." if seen.release.forces
-            else "Leave the field to it, or set force_conflicts to take it over.",
+            else field_owners.HINT,
         ))  # fmt: skip
     if tried.error:
         checks.append(_check("blocking", tried.error.error_key, str(tried.error), tried.error.hint))
