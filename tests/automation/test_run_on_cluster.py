@@ -364,9 +364,9 @@ def test_a_job_that_failed_in_an_earlier_release_runs_again_in_the_next(shop: Cl
         shop.release(shop.spec("rel_1", FAILING), 1)
     assert failed.value.error_key == "rollout_failed"
     uid = shop.get("job", "migrate")["metadata"]["uid"]
-    # Taken up again, it is the same failure.
+    # Where the run was lost and is taken up again, it is the same failure.
     with pytest.raises(ReleaseError):
-        shop.release(shop.spec("rel_1", FAILING), 2)
+        shop.release(shop.spec("rel_1", FAILING), 2, taken_up=True)
     assert shop.get("job", "migrate")["metadata"]["uid"] == uid
     preview = shop.preview(shop.spec("rel_2", FAILING))
     assert [one["code"] for one in preview["checks"] if one["level"] == "warning"].count("job_replaced") == 1
@@ -374,6 +374,16 @@ def test_a_job_that_failed_in_an_earlier_release_runs_again_in_the_next(shop: Cl
     with pytest.raises(ReleaseError):
         shop.release(shop.spec("rel_2", FAILING), 3)
     assert shop.get("job", "migrate")["metadata"]["uid"] != uid
+
+
+def test_by_hand_a_job_that_failed_runs_again_whenever_it_is_released_again(shop: ClusterRuns) -> None:
+    spec = {name: value for name, value in shop.spec("", FAILING).items() if name != "release_id"}
+    uids = set()
+    for token in (1, 2):
+        with pytest.raises(ReleaseError):
+            shop.release(spec, token)
+        uids.add(shop.get("job", "migrate")["metadata"]["uid"])
+    assert len(uids) == 2
 
 
 SET = """

@@ -76,9 +76,7 @@ def _trials(
         if is_asked:
             wanted = trial.candidate(thing, seen.live[one], seen.release.project, seen.release.release_id)
             tried = trial.attempt(seen.cluster, wanted, titles[one])
-            tried.replaced = tried.replaced or readiness.failed_before(
-                seen.live[one], seen.release.release_id
-            )
+            tried.replaced = tried.replaced or readiness.failed_before(seen.live[one], seen.release.resumed)
         row = _row(seen, thing, titles[one], tried, veil)
         if tried:
             tried.result = None

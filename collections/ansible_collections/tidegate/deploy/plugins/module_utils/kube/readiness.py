@@ -33,11 +33,14 @@ def assess(thing: Mapping[str, Any]) -> State:
     return _conditions(thing)
 
 
-def failed_before(live: Mapping[str, Any] | None, release_id: str) -> bool:
-    """Is it a Job that failed in another release than this one, so that this one has to run it again?"""
+def failed_before(live: Mapping[str, Any] | None, resumed: str | None) -> bool:
+    """Is it a Job that failed before this release was begun, so that it has to run again?
+
+    `resumed` is the id of a release whose run was lost and is gone on with: what failed in that one has failed.
+    """
     if live is None or (kinds.ref(live).group, live["kind"]) != ("batch", "Job"):
         return False
-    return _is(live, "Failed") and ownership.release_of(live) != release_id
+    return _is(live, "Failed") and (resumed is None or ownership.release_of(live) != resumed)
 
 
 def condition(thing: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
