@@ -112,7 +112,7 @@ class ApplyJob:
         """As long as the modules may take for it, so that they say what went wrong before the run is ended."""
         params, health = self._spec["strategy_params"], float(self._spec["health_timeout"])
         if self._spec.get("runtime_type") == "k8s":
-            return run_time.in_cluster(params, health)
+            return run_time.in_cluster(self._spec["strategy"], params, health)
         return run_time.on_hosts(
             self._spec["strategy"],
             params,
