@@ -213,6 +213,35 @@ def test_one_look_of_the_gate_at_a_canary_that_is_not_ready_does_not_promote_it(
     assert shop.get("deployment", "web")["spec"]["template"]["spec"]["containers"][0]["image"] != "shop:2"
 
 
+def test_a_look_at_a_canary_that_waits_says_whether_it_is_well_and_changes_nothing(
+    shop: ClusterRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(shop)
+    spec = canary(shop, "rel_2", "shop:2")
+    with pytest.raises(ReleaseError, match="is not paused in this cluster"):
+        shop.look(spec, 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(canary_run.canary, "replicas", lambda running, percent: 0)
+        shop.release(spec, 3)
+    held = shop.held()
+    assert shop.look(spec, 4) == {"changed": False, "paused": True}
+    shop.kubectl("scale", "deployment", "web-canary", "--replicas=1")
+    with pytest.raises(ReleaseError, match="not ready any more") as unwell:
+        shop.look(spec, 5)
+    assert unwell.value.error_key == "rollout_failed"
+    assert [one["object"] for one in unwell.value.detail["objects"]] == ["Deployment/web-canary"]
+    assert "taken back" not in str(unwell.value)
+    assert shop.held() == held
+    assert shop.names() == ["web", "web-canary"]
+    shop.kubectl("delete", "deployment", "web-canary")
+    with pytest.raises(ReleaseError, match="Deployment/web-canary is gone"):
+        shop.look(spec, 6)
+    shop.overtake(8)
+    with pytest.raises(ReleaseError) as overtaken:
+        shop.look(spec, 7)
+    assert overtaken.value.error_key == "target_locked"
+
+
 @pytest.mark.usefixtures("ready_pods")
 def test_a_watched_canary_may_be_decided_before_its_time(
     shop: ClusterRuns, monkeypatch: pytest.MonkeyPatch
@@ -224,7 +253,7 @@ def test_a_watched_canary_may_be_decided_before_its_time(
         run = shop.begin(spec, token)
         run.decidable = told.append
         with monkeypatch.context() as patched:
-            patched.setattr(canary_run, "_require_well", lambda run, unready: killed())
+            patched.setattr(canary_run, "_require_well", lambda run, unready, then: killed())
             with pytest.raises(Killed):
                 canary_run.start(run)
         assert told.pop() is True

@@ -34,9 +34,10 @@ options:
     description:
       - V(released) applies the release the way its strategy says.
       - V(promoted) goes on with a canary that waits for a decision, V(aborted) takes it back.
+      - V(watched) sees that such a canary is well, changes nothing, and fails with C(rollout_failed) when it is not.
       - V(retired) deletes the colour that C(blue_green) kept, once its C(keep_old_seconds) are over.
     type: str
-    choices: [released, promoted, aborted, retired]
+    choices: [released, promoted, aborted, watched, retired]
     default: released
 attributes:
   check_mode:
