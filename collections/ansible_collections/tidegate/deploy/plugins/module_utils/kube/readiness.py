@@ -9,6 +9,8 @@ from typing import Any
 
 from . import kinds, ownership
 
+LATE = "ProgressDeadlineExceeded"
+
 
 @dataclass(frozen=True)
 class State:
@@ -77,6 +79,12 @@ def is_seen(thing: Mapping[str, Any]) -> bool:
     return (_status(thing).get("observedGeneration") or 0) >= generation
 
 
+def late_since(thing: Mapping[str, Any]) -> str | None:
+    """When its controller said that it made no progress in time; None where it does not say so."""
+    found = condition(thing, "Progressing")
+    return str(found.get("lastUpdateTime")) if found and found.get("reason") == LATE else None
+
+
 def _count(thing: Mapping[str, Any], name: str) -> int:
     return int(_status(thing).get(name) or 0)
 
@@ -94,13 +102,13 @@ def _deployment(thing: Mapping[str, Any]) -> State:
     failure = condition(thing, "ReplicaFailure")
     if failure and failure.get("status") == "True" and _is_refusal(failure):
         return State(False, progress, str(failure.get("message")), _refusal(failure))
-    moving = condition(thing, "Progressing")
-    if moving and moving.get("reason") == "ProgressDeadlineExceeded":
-        return State(False, progress, str(moving.get("message")), "ProgressDeadlineExceeded")
     old = _count(thing, "replicas") - updated
-    if updated >= wanted and old > 0:
-        return State(False, f"{progress}, {old} old to end")
-    return State(updated >= wanted and available >= wanted and old <= 0, progress)
+    if updated >= wanted and available >= wanted and old <= 0:
+        return State(True, progress)
+    moving = condition(thing, "Progressing")
+    if moving and moving.get("reason") == LATE:
+        return State(False, progress, str(moving.get("message")), LATE)
+    return State(False, f"{progress}, {old} old to end" if updated >= wanted and old > 0 else progress)
 
 
 def _stateful_set(thing: Mapping[str, Any]) -> State:
