@@ -19,6 +19,7 @@ from . import (
     ownership,
     quota,
     readiness,
+    rolling,
     scene,
     stuck_pod,
     trial,
@@ -167,6 +168,10 @@ def _standing(seen: Scene) -> list[dict[str, str]]:
     for one in seen.left:
         said = f"{titles[one]} is not of this release any more and stays"
         checks.append(_check("info", "not_pruned", said, "Name its kind in prune_kinds to have it deleted."))
+    if seen.release.strategy == "rolling":
+        for one in rolling.unpaced(seen.objects, seen.release.params):
+            said = f"{titles[one]} rolls at its own pace: max_surge and max_unavailable are for Deployments that roll"
+            checks.append(_check("warning", "pace_ignored", said, "Say in its manifest how it is updated."))
     if not seen.cluster.session.is_verified:
         said = "the cluster's certificate is not checked: somebody else may be answering"
         checks.append(_check("warning", "tls_unverified", said, "Give the cluster's CA."))

@@ -188,7 +188,7 @@ def _conditions(thing: Mapping[str, Any]) -> State:
         return State(False, "is not seen yet")
     if _is(thing, "Reconciling"):
         return State(False, "is being reconciled")
-    for kind in ("Ready", "Available", "Established"):
+    for kind in ("Ready", "Available", "Established", "Programmed"):
         found = condition(thing, kind)
         if found is not None:
             generation = thing["metadata"].get("generation") or 0
