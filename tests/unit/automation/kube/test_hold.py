@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The inventory is written by compare and swap: whoever loses that has lost the project, but for an answer that got lost."""
+"""The inventory is written by compare and swap: whoever loses that has lost the project, unless only an answer was."""
 
 from __future__ import annotations
 

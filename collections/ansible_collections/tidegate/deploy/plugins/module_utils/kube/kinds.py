@@ -24,7 +24,7 @@ _WAVES: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 _OTHERS = 5
 _WAVE = {kind: number for number, kinds in enumerate(_WAVES) for kind in kinds}
-# The groups whose kinds a server brings itself. Not apiregistration.k8s.io: an APIService stands for what another serves,
+# The groups whose kinds a server brings itself. Not apiregistration.k8s.io: an APIService stands for what others serve,
 # and is waited for. Whatever else ends in .k8s.io (gateways, snapshots) is somebody's definition like any other.
 _OWN_GROUPS = {
     "", "apps", "batch", "autoscaling", "policy", "extensions", "admissionregistration.k8s.io", "apiextensions.k8s.io",
