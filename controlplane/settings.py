@@ -33,8 +33,8 @@ class Settings:
     another machine: where it fetches the archives that it lacks; it keeps about `artifact_cache_bytes` of them. An
     archive that no version names is collected `artifact_grace_seconds` after it was last pushed, not before.
     Every `drift_interval_seconds` each target is looked at for drift, every `network_entry_check_seconds` each network
-    entry, and every `cluster_certificates_check_seconds` the certificates of each cluster that Tidegate made; 0 for not
-    by itself.
+    entry, every `canary_watch_seconds` each canary in a cluster that waits for people, and every
+    `cluster_certificates_check_seconds` the certificates of each cluster that Tidegate made; 0 for not by itself.
     `cluster_address_allow` are networks (CIDR) that a cluster's endpoint may lead to although it is loopback,
     link-local or the like; `cluster_allow_insecure_tls` lets clusters in whose certificate is not verified.
     `bundle_trusted_keys` are files or base64 of ed25519 public keys; when there is one, a bundle must be signed by
@@ -61,6 +61,7 @@ class Settings:
     artifact_grace_seconds: float = 86_400
     drift_interval_seconds: float = 0
     network_entry_check_seconds: float = 60
+    canary_watch_seconds: float = 60
     cluster_certificates_check_seconds: float = 86400
     basic_auth: bool = True
     trusted_proxies: int = 0
@@ -286,6 +287,7 @@ _READERS: Mapping[str, Callable[[str, Any], Any]] = {
     "artifact_grace_seconds": _whole(60),
     "drift_interval_seconds": _whole(0),
     "network_entry_check_seconds": _whole(0),
+    "canary_watch_seconds": _whole(0),
     "cluster_certificates_check_seconds": _whole(0),
     "basic_auth": _switch,
     "trusted_proxies": _whole(0),

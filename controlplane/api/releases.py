@@ -161,9 +161,21 @@ class ApplySchema(AskedSchema):
 
 
 class RollbackPreviewSchema(schema.StrictSchema):
-    """Where to go back to: the newest verified release before it, when left out."""
+    """Where to go back to, and over what."""
 
-    to_release_id = fields.String(allow_none=True, validate=validate.Length(1, 40))
+    to_release_id = fields.String(
+        allow_none=True,
+        validate=validate.Length(1, 40),
+        metadata={"description": "The newest verified release before it, when left out."},
+    )
+    force_conflicts = fields.Boolean(
+        allow_none=True,
+        metadata={
+            "description": "Kubernetes only: take over the fields that others changed since, such as a number of "
+            "replicas. The preview names each with its owner, and policy is asked about it as a risk. When left out, "
+            "as the release that is gone back to did."
+        },
+    )
 
 
 class RollbackSchema(schema.StrictSchema):
@@ -306,9 +318,12 @@ def get_release_logs(query: dict[str, Any], release_id: str) -> dict[str, Any]:
 )
 @blueprint.response(201, PreviewedReleaseSchema)
 def preview_rollback(body: dict[str, Any], release_id: str) -> Any:
-    """Show what going back would change. The rollback is a release of its own."""
+    """Show what going back would change. The rollback is a release of its own.
+
+    Problems: release_not_found, not_found, permission_denied, release_state_invalid, validation_error.
+    """
     rollback = previews.request_rollback(
-        current_core(), current_actor(), release_id, body.get("to_release_id")
+        current_core(), current_actor(), release_id, body.get("to_release_id"), body.get("force_conflicts")
     )
     return _answer_preview(rollback["release_id"])
 

@@ -128,6 +128,11 @@ def apply(
     "to_release_id",
     help="The release to go back to; the newest verified one before it when left out.",
 )
+@click.option(
+    "--force-conflicts",
+    is_flag=True,
+    help="Take over the fields that others changed since, in a cluster; the preview shows which, and whose they are.",
+)
 @click.option("--preview-ref", help="A rollback preview that was made before.")
 @click.option("--preview-only", is_flag=True, help="Show what it would change and stop.")
 @click.option("--yes", is_flag=True, help="Do not ask before applying the preview.")
@@ -140,6 +145,7 @@ def rollback(
     session: Session,
     release_id: str,
     to_release_id: str | None,
+    force_conflicts: bool,
     preview_ref: str | None,
     preview_only: bool,
     yes: bool,
@@ -147,8 +153,14 @@ def rollback(
     wait_approval: bool,
 ) -> Outcome:
     """Undo a release: preview going back, then apply that. The rollback is a release of its own."""
+    if preview_ref is not None and (to_release_id or force_conflicts):
+        raise click.UsageError(
+            "--to and --force-conflicts are for a preview that is made now: leave --preview-ref out"
+        )
     if preview_ref is None:
-        body = {"to_release_id": to_release_id} if to_release_id else {}
+        body: dict[str, Any] = {"to_release_id": to_release_id} if to_release_id else {}
+        if force_conflicts:
+            body["force_conflicts"] = True
         made = _previewed(session, f"{BASE}/{release_id}/rollback/preview", body)
         if preview_only:
             return _show_preview(session, made)

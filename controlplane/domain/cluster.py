@@ -238,7 +238,7 @@ class Ability:
         return f"{self.verb} {named}/{self.subresource}" if self.subresource else f"{self.verb} {named}"
 
 
-_VERBS = ("get", "list", "watch", "create", "patch", "delete")
+_VERBS = ("get", "list", "create", "patch", "delete")
 _KINDS: Sequence[tuple[str, str]] = (
     ("configmaps", ""), ("secrets", ""), ("services", ""), ("deployments", "apps"), ("statefulsets", "apps"),
     ("daemonsets", "apps"), ("jobs", "batch"),

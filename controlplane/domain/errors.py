@@ -168,7 +168,8 @@ ERRORS: Mapping[str, ErrorKind] = {
     "field_conflict": _kind(
         409,
         "Another field manager owns a field",
-        "Leave the field to its owner, or preview with force_conflicts to take it over.",
+        "Leave the field to its owner, or preview again with force_conflicts: true to take it over: in strategy_params, "
+        "or of a rollback beside to_release_id (`tidegate release rollback --force-conflicts`).",
     ),
     "quota_exceeded": _kind(422, "A quota of the namespace is used up", "Free quota, or ask for less."),
     "pull_secret_missing": _kind(

@@ -32,6 +32,7 @@ RESOURCE_ACTIONS: Mapping[str, list[str]] = {
         "rollback_failed",
         "waiting_lock",
         "paused",
+        "watch_failed",
         "promoted",
         "aborted",
         "resumed",

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from controlplane.domain.errors import Problem
+
 # What of a strategy's parameters says where the entry of a host is.
 _ENTRY = ("port", "service", "service_port", "drain_seconds")
 
@@ -26,14 +28,29 @@ class Way:
         )
 
 
-def way(runtime_type: str, goal: Way, undone: Way) -> Way:
+def way(runtime_type: str, goal: Way, undone: Way, force_conflicts: bool | None = None) -> Way:
     """Return how to go back to one release from another, with the health gate and without a canary's pause.
 
     Args:
         goal: how the release that is restored came there.
         undone: how the release that is undone did.
+        force_conflicts: whether fields that others changed since are taken over; None is as the goal did.
+
+    Raises:
+        Problem: `validation_error`, where the runtime knows of no such thing.
     """
-    return _in_cluster(goal, undone) if runtime_type == "k8s" else _on_hosts(goal, undone)
+    if runtime_type == "k8s":
+        return _forcing(_in_cluster(goal, undone), force_conflicts)
+    if force_conflicts:
+        said = f"is nothing that {runtime_type} has"
+        raise Problem("validation_error", errors={"force_conflicts": [said]})
+    return _on_hosts(goal, undone)
+
+
+def _forcing(found: Way, force_conflicts: bool | None) -> Way:
+    if force_conflicts is None or force_conflicts == bool(found.params.get("force_conflicts")):
+        return found
+    return Way(found.strategy, {**found.params, "force_conflicts": force_conflicts})
 
 
 def _on_hosts(goal: Way, undone: Way) -> Way:

@@ -15,6 +15,8 @@ DOWN_SECONDS = 300.0
 FORKS = 20
 # A line slower than this is as good as none. Bytes a second.
 SLOWEST_LINE = 256 * 1024
+# The steps of a canary in a cluster that names none.
+CANARY_STEPS = 2
 # Ansible itself, connections, comparisons.
 MARGIN_SECONDS = 600.0
 
@@ -44,15 +46,18 @@ def on_hosts(
     return turns * a_host + float(params.get("pause_seconds") or 0) + MARGIN_SECONDS
 
 
-def in_cluster(params: Mapping[str, Any], health_timeout: float) -> float:
+def in_cluster(strategy: str, params: Mapping[str, Any], health_timeout: float) -> float:
     """Return after how long a release to a cluster can no longer be at work.
 
-    A canary grows in steps, with a wait and a pause after each.
+    A canary waits for what it adds, then at each step for its share, which is watched for the pause, and in the end for
+    everything.
     """
+    if strategy != "canary":
+        return health_timeout * 2 + MARGIN_SECONDS
     steps = params.get("steps")
-    turns = len(steps) if isinstance(steps, list) else 1
-    pauses = float(params.get("pause_seconds") or 0) * turns
-    return health_timeout * (1 + turns) + pauses + MARGIN_SECONDS
+    shares = len(steps) if isinstance(steps, list) else CANARY_STEPS
+    pauses = float(params.get("pause_seconds") or 0) * shares
+    return health_timeout * (2 + shares) + pauses + MARGIN_SECONDS
 
 
 def _ending(strategy: str, params: Mapping[str, Any]) -> float:

@@ -60,6 +60,8 @@ class ApplyJob:
         self._kept_until: datetime | None = None
         self._verb = "apply"
         self._cancelled: RunOutcome | None = None
+        # Why it is taken back, where the look at a canary that waited found it not well.
+        self._gate: dict[str, Any] | None = None
 
     def begin(self) -> PlaybookRun | None:
         """Move the release to `applying` and say what to run: what was approved, byte for byte."""
@@ -74,6 +76,7 @@ class ApplyJob:
             job = jobs.fenced(session, self._lease)
             release = session.get_one(Release, self._lease.resource_id)
             self._verb = str(job.params.get("verb") or release.action)
+            self._gate = job.params.get("gate")
             begun = jobs.mark_begun(job, self._lease.token)
             # Whether that run came to change anything is seen by its token, wherever that was kept.
             self._spec |= {"taken_up": begun is not None, "begun_token": begun}
@@ -112,7 +115,7 @@ class ApplyJob:
         """As long as the modules may take for it, so that they say what went wrong before the run is ended."""
         params, health = self._spec["strategy_params"], float(self._spec["health_timeout"])
         if self._spec.get("runtime_type") == "k8s":
-            return run_time.in_cluster(params, health)
+            return run_time.in_cluster(self._spec["strategy"], params, health)
         return run_time.on_hosts(
             self._spec["strategy"],
             params,
@@ -198,7 +201,7 @@ class ApplyJob:
         elif self._findings.moved() is not None and not self._has_changed:
             self._expire(self._findings.moved() or [])
         elif outcome.status == "successful" and self._verb == "abort":
-            self._fail(_ended("cancelled", "cancelled", "it was taken back; what ran before runs again"))
+            self._fail(_taken_back(self._gate))
         elif outcome.status == "successful" and self._has_paused:
             self._pause()
         elif outcome.status == "successful":
@@ -408,6 +411,14 @@ class ApplyJob:
 def _ended(error_key: str, domain: str, said: str) -> dict[str, Any]:
     found = describe(Findings(), {}, error_key, said)
     return {**found, "failure_domain": domain, "hints": [ERRORS[error_key].hint]}
+
+
+def _taken_back(gate: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Say why a canary was taken back: because somebody decided so, or because it was found not well as it waited."""
+    said = "it was taken back; what ran before runs again"
+    if gate is None:
+        return _ended("cancelled", "cancelled", said)
+    return {**gate, "summary": f"{gate['summary']}; {said}"}
 
 
 def _has_ended(result: object) -> bool:

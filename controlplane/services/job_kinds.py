@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from controlplane.services.apply_job import ApplyJob
+from controlplane.services.canary_watch import CanaryWatchJob
 from controlplane.services.cert_rotation_job import CertRotationJob
 from controlplane.services.cert_rotation_preview_job import CertRotationPreviewJob
 from controlplane.services.cluster_certificates import ClusterCertificatesJob
@@ -24,6 +25,7 @@ KINDS: Mapping[str, type[JobKind]] = {
     "preview": PreviewJob,
     "apply": ApplyJob,
     "retirement": RetirementJob,
+    "canary_watch": CanaryWatchJob,
     "target_status": TargetStatusJob,
     "install_preview": InstallPreviewJob,
     "install": InstallJob,

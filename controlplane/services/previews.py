@@ -90,12 +90,18 @@ def _made(core: Core, actor: Actor, asked: Mapping[str, Any]) -> Release:
 
 
 def request_rollback(
-    core: Core, actor: Actor, release_id: str, to_release_id: str | None = None
+    core: Core,
+    actor: Actor,
+    release_id: str,
+    to_release_id: str | None = None,
+    force_conflicts: bool | None = None,
 ) -> dict[str, Any]:
     """Make a release that undoes another by applying an earlier one again, and queue its preview.
 
     Args:
         to_release_id: the release to go back to; the newest verified one before it when left out.
+        force_conflicts: whether fields that others changed since are taken over; as the release that is gone back
+            to did, when left out. Kubernetes only.
 
     Raises:
         Problem: `release_not_found`, `release_state_invalid` (it is not applied or failed),
@@ -123,6 +129,7 @@ def request_rollback(
         target.runtime_type,
         rollback.Way(goal.strategy, goal.strategy_params),
         rollback.Way(undone.strategy, undone.strategy_params),
+        force_conflicts,
     )
     release = _new_release(core, actor, subject, "rollback", way.strategy, way.params)
     release.rollback_of = undone.id

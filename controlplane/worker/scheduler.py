@@ -13,6 +13,7 @@ from collections.abc import Callable
 from controlplane import bootstrap
 from controlplane.services import (
     approvals,
+    canary_watch,
     cluster_certificates,
     expiry,
     network_entry_check,
@@ -33,6 +34,7 @@ STEPS: tuple[Callable[[Core], int], ...] = (
     expiry.end_abandoned,
     expiry.forget_answers,
     retirement.queue_due,
+    canary_watch.look_where_due,
     target_status.look_where_due,
     network_entry_check.look_where_due,
     cluster_certificates.look_where_due,

@@ -72,6 +72,10 @@ class ClusterRuns:
         """Take a canary back."""
         return canary_run.abort(self.begin(spec, token, **more))
 
+    def look(self, spec: dict[str, Any], token: int) -> dict[str, Any]:
+        """See whether a canary that waits is well."""
+        return canary_run.look(self.begin(spec, token))
+
     def overtake(self, token: int) -> None:
         """Another operation begins, under a newer token."""
         held = self.held()

@@ -252,6 +252,24 @@ def test_fields_of_others_are_left_unless_the_release_forces(
     assert get("deployment", "web")["spec"]["replicas"] == 0
 
 
+def test_a_rollback_by_hand_takes_over_what_somebody_scaled(
+    shop: ClusterReleases, get: Callable[..., Any], kube_api: KubeApi
+) -> None:
+    first = shop.spec("rel_1", variables={"greeting": "first"})
+    assert shop.run("apply", first), shop.said
+    assert shop.run("apply", shop.spec("rel_2", variables={"greeting": "second"})), shop.said
+    kube_api.kubectl(["scale", "deployment/web", "--replicas=3", "-n", shop.namespace])
+    assert not shop.run("rollback", first)
+    result = shop.result("apply")
+    assert result["error_key"] == "field_conflict"
+    (hint,) = result["diagnostics"]["hints"]
+    assert "force_conflicts: true" in hint and "strategy_params" in hint
+    assert get("configmap", "settings")["data"] == {"greeting": "second"}
+    assert shop.run("rollback", {**first, "strategy_params": {"force_conflicts": True}}), shop.said
+    assert get("deployment", "web")["spec"]["replicas"] == 0
+    assert get("configmap", "settings")["data"] == {"greeting": "first"}
+
+
 def test_secrets_are_shown_nowhere(shop: ClusterReleases) -> None:
     known = ["canary-secret-1", "canary-secret-2", "not a real one", "Y2FuYXJ5LXNlY3JldC"]
     shop.release(shop.spec("rel_1"), 1)

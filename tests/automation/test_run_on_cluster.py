@@ -220,6 +220,35 @@ def test_one_look_of_the_gate_at_a_canary_that_is_not_ready_does_not_promote_it(
     assert shop.get("deployment", "web")["spec"]["template"]["spec"]["containers"][0]["image"] != "shop:2"
 
 
+def test_a_look_at_a_canary_that_waits_says_whether_it_is_well_and_changes_nothing(
+    shop: ClusterRuns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun(shop)
+    spec = canary(shop, "rel_2", "shop:2")
+    with pytest.raises(ReleaseError, match="is not paused in this cluster"):
+        shop.look(spec, 2)
+    with monkeypatch.context() as patched:
+        patched.setattr(canary_run.canary, "replicas", lambda running, percent: 0)
+        shop.release(spec, 3)
+    held = shop.held()
+    assert shop.look(spec, 4) == {"changed": False, "paused": True}
+    shop.kubectl("scale", "deployment", "web-canary", "--replicas=1")
+    with pytest.raises(ReleaseError, match="not ready any more") as unwell:
+        shop.look(spec, 5)
+    assert unwell.value.error_key == "rollout_failed"
+    assert [one["object"] for one in unwell.value.detail["objects"]] == ["Deployment/web-canary"]
+    assert "taken back" not in str(unwell.value)
+    assert shop.held() == held
+    assert shop.names() == ["web", "web-canary"]
+    shop.kubectl("delete", "deployment", "web-canary")
+    with pytest.raises(ReleaseError, match="Deployment/web-canary is gone"):
+        shop.look(spec, 6)
+    shop.overtake(8)
+    with pytest.raises(ReleaseError) as overtaken:
+        shop.look(spec, 7)
+    assert overtaken.value.error_key == "target_locked"
+
+
 @pytest.mark.usefixtures("ready_pods")
 def test_a_watched_canary_may_be_decided_before_its_time(
     shop: ClusterRuns, monkeypatch: pytest.MonkeyPatch
@@ -231,7 +260,7 @@ def test_a_watched_canary_may_be_decided_before_its_time(
         run = shop.begin(spec, token)
         run.decidable = told.append
         with monkeypatch.context() as patched:
-            patched.setattr(canary_run, "_require_well", lambda run, unready: killed())
+            patched.setattr(canary_run, "_require_well", lambda run, unready, then: killed())
             with pytest.raises(Killed):
                 canary_run.start(run)
         assert told.pop() is True
@@ -451,9 +480,9 @@ def test_a_job_that_failed_in_an_earlier_release_runs_again_in_the_next(shop: Cl
         shop.release(shop.spec("rel_1", FAILING), 1)
     assert failed.value.error_key == "rollout_failed"
     uid = shop.get("job", "migrate")["metadata"]["uid"]
-    # Taken up again, it is the same failure.
+    # Where the run was lost and is taken up again, it is the same failure.
     with pytest.raises(ReleaseError):
-        shop.release(shop.spec("rel_1", FAILING), 2)
+        shop.release(shop.spec("rel_1", FAILING), 2, taken_up=True)
     assert shop.get("job", "migrate")["metadata"]["uid"] == uid
     preview = shop.preview(shop.spec("rel_2", FAILING))
     assert [one["code"] for one in preview["checks"] if one["level"] == "warning"].count("job_replaced") == 1
@@ -461,6 +490,16 @@ def test_a_job_that_failed_in_an_earlier_release_runs_again_in_the_next(shop: Cl
     with pytest.raises(ReleaseError):
         shop.release(shop.spec("rel_2", FAILING), 3)
     assert shop.get("job", "migrate")["metadata"]["uid"] != uid
+
+
+def test_by_hand_a_job_that_failed_runs_again_whenever_it_is_released_again(shop: ClusterRuns) -> None:
+    spec = {name: value for name, value in shop.spec("", FAILING).items() if name != "release_id"}
+    uids = set()
+    for token in (1, 2):
+        with pytest.raises(ReleaseError):
+            shop.release(spec, token)
+        uids.add(shop.get("job", "migrate")["metadata"]["uid"])
+    assert len(uids) == 2
 
 
 SET = """

@@ -110,6 +110,20 @@ def test_a_release_that_waits_for_an_approval_ends_with_its_own_code() -> None:
     assert "tkt_1" in told.stdout
 
 
+def test_a_rollback_that_takes_over_asks_for_it_and_never_of_a_preview_that_is_there() -> None:
+    release = {"release_id": "rel_2", "status": "preview_failed", "service": "shop", "service_version": "1",
+               "target": "edge", "stage": "development", "preview": {"preview_ref": None}}  # fmt: skip
+    with answering(document(201, release), document(201, release)) as server:
+        for words in (("--force-conflicts",), ()):
+            told = run("release", "rollback", "rel_1", "--json", *words, TIDEGATE_URL=server.url)
+            assert told.returncode == Outcome.BLOCKED, told.stderr
+    assert [json.loads(body) for body in server.bodies] == [{"force_conflicts": True}, {}]
+    for option in (("--force-conflicts",), ("--to", "rel_0")):
+        told = run("release", "rollback", "rel_1", "--preview-ref", "pvw_1", *option, TIDEGATE_URL=server.url)
+        assert told.returncode == Outcome.USAGE
+        assert "leave --preview-ref out" in told.stderr
+
+
 def test_help_imports_nothing_that_is_slow() -> None:
     check = (
         "import sys; from controlplane.cli.main import tidegate; tidegate.main(['--help'], standalone_mode=False);"

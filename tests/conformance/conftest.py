@@ -18,7 +18,8 @@ from tests.lab.kube_cluster import KubeCluster
 
 RUNTIMES = ("compose", "k8s-api", "k8s")
 # The lab's API server listens where a real one never would.
-SETTINGS = 'cluster_address_allow = ["127.0.0.0/8"]\n'
+# Canaries that wait are looked at more often than they would be, so that tests need not wait for it.
+SETTINGS = 'cluster_address_allow = ["127.0.0.0/8"]\ncanary_watch_seconds = 3\n'
 
 
 @pytest.fixture(scope="package")

@@ -261,10 +261,14 @@ class OnApiServer:
         return self.revision(one).replace(":", " ")
 
     def remove(self, its: Application, part: str) -> None:
-        self._api.kubectl(["delete", "deployment", f"{its.service.name}-{part}", "-n", self.namespace])
+        self.kubectl("delete", "deployment", f"{its.service.name}-{part}")
 
     def never_healthy(self, its: Application, version: str, tag: str) -> None:
         self.add(its, version, ["web"], [tag], health_timeout=120)
+
+    def kubectl(self, *words: str) -> None:
+        """Do something in the namespace behind Tidegate's back."""
+        self._api.kubectl([*words, "-n", self.namespace])
 
     def get(self, *words: str) -> Any:
         """Return what kubectl says of something in the namespace."""

@@ -357,6 +357,28 @@ def test_a_canary_waits_and_is_promoted_or_taken_back_by_the_api(shop: Shop, sit
         assert found == image
 
 
+def test_a_canary_that_gets_ill_while_it_waits_for_people_is_taken_back(shop: Shop, site: Site) -> None:
+    shop.add("1", DEPLOYMENT, FRONT)
+    shop.release("1")
+    params = {"workload": shop.name, "steps": [50], "pause_seconds": None}
+    preview = shop.preview("1", {"tag": "2"}, strategy="canary", strategy_params=params)
+    shop.service.start(preview)
+    shop.service.when(preview["release_id"], lambda release: release["status"] == "paused")
+    time.sleep(8)
+    assert site.admin.get(f"/deploy/releases/{preview['release_id']}")["status"] == "paused", "it is well"
+    shop.kubectl("set", "image", f"deployment/{shop.name}-canary", "web=shop:no-such")
+    ended = shop.service.ended(preview["release_id"])
+    found = ended["diagnostics_json"]
+    assert (ended["lifecycle_state"], found["error_key"]) == ("failed", "rollout_failed"), found
+    assert "not ready any more" in found["summary"]
+    assert found["objects"][0]["object"] == f"Deployment/{shop.name}-canary"
+    told = shop.service.told(ended)
+    assert [one for one in told if one in ("paused", "aborted", "failed")] == ["paused", "aborted", "failed"]
+    assert shop.get("deployment", f"{shop.name}-canary") is None
+    running = shop.get("deployment", shop.name)["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert running == "shop:1"
+
+
 @pytest.mark.parametrize(
     ("verb", "end", "image"),
     [("promote", "applied", "shop:2"), ("abort", "failed", "shop:1"), ("cancel", "failed", "shop:1")],

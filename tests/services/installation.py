@@ -166,6 +166,24 @@ def an_event(counter: int, *, data: dict[str, Any], failed: bool = False, change
     )
 
 
+def move_into_cluster(shop: Installation) -> None:
+    """Let the service and its targets be of a Kubernetes cluster, which is called as the host was: `a`."""
+    core = shop.core
+    with core.database.write() as session:
+        session.add(
+            tables.Cluster(
+                id="cls", project_id="prj", name="a", endpoint="https://192.0.2.10:6443", credential_kind="token",
+                kubeconfig_cipher=core.vault.encrypt(b'{"clusters": []}'), created_by="usr",
+                created_at=shop.clock.now(),
+            )
+        )  # fmt: skip
+        session.flush()
+        session.get_one(tables.Service, "svc").runtime_type = "k8s"
+        for target_id in shop.targets.values():
+            target = session.get_one(tables.Target, target_id)
+            target.runtime_type, target.cluster_id, target.namespace = "k8s", "cls", target.name
+
+
 def make(url: str, folder: Path) -> Installation:
     """Make an installation in a database of the test's own."""
     init_keys(folder / "keys")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from controlplane.domain.errors import Problem
 from controlplane.domain.rollback import Way, way
 
 ENTRY = {"port": 8080, "service": "web", "service_port": 80}
@@ -50,3 +51,28 @@ STEPS = Way("canary", {"workload": "web", "steps": [10], "force_conflicts": True
 )
 def test_in_a_cluster(goal: Way, undone: Way, expected: Way) -> None:
     assert way("k8s", goal, undone) == expected
+
+
+@pytest.mark.parametrize(
+    ("goal", "force", "expected"),
+    [
+        (Way("rolling", {"max_surge": 1}), True, Way("rolling", {"max_surge": 1, "force_conflicts": True})),
+        (COLOURS, True, Way("blue_green", {**COLOURS.params, "force_conflicts": True})),
+        (STEPS, None, Way("rolling", {"force_conflicts": True})),
+        (STEPS, False, Way("rolling", {"force_conflicts": False})),
+        (Way("rolling", {}), False, Way("rolling", {})),
+    ],
+)
+def test_in_a_cluster_fields_of_others_are_taken_over_when_that_is_asked_for(
+    goal: Way, force: bool | None, expected: Way
+) -> None:
+    undone = COLOURS if goal == COLOURS else Way("rolling", {})
+    assert way("k8s", goal, undone, force) == expected
+
+
+def test_on_hosts_nobody_owns_a_field() -> None:
+    with pytest.raises(Problem) as refused:
+        way("compose", ROLLING, ROLLING, True)
+    assert refused.value.error_key == "validation_error"
+    assert refused.value.errors == {"force_conflicts": ["is nothing that compose has"]}
+    assert way("compose", ROLLING, ROLLING, False) == ROLLING

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from ansible_collections.tidegate.deploy.plugins.module_utils.compose import apply, registry
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import colour_project, image_store
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube import strategy
 
 from controlplane.domain import run_time
 
@@ -56,6 +57,16 @@ def test_a_canary_has_its_pause_and_two_turns() -> None:
     assert taken("canary", hosts=2, **canary, pause_seconds=None) > 2 * registry.PULL_SECONDS
 
 
-def test_a_canary_in_a_cluster_waits_and_pauses_at_each_step() -> None:
+def test_a_canary_in_a_cluster_waits_for_what_it_adds_at_each_step_and_for_everything() -> None:
     steps = {"steps": [10, 50, 90], "pause_seconds": 100}
-    assert run_time.in_cluster(steps, 60) > 3 * 100 + 4 * 60
+    assert run_time.in_cluster("canary", steps, 600) >= 3 * 100 + 5 * 600 + run_time.MARGIN_SECONDS
+    assert run_time.in_cluster("canary", {**steps, "pause_seconds": None}, 600) >= 5 * 600
+
+
+def test_a_canary_that_names_no_steps_has_those_of_the_automation_side() -> None:
+    default = strategy.PARAMETERS["canary"]["steps"].default
+    assert len(default) == run_time.CANARY_STEPS
+    given = {"pause_seconds": 100}
+    assert run_time.in_cluster("canary", given, 60) == run_time.in_cluster(
+        "canary", {**given, "steps": default}, 60
+    )

@@ -273,6 +273,14 @@ def test_surge_and_unavailable_are_the_releases() -> None:
     assert rolling.paced([SERVICE, deployment()], {}) == [SERVICE, deployment()]
 
 
+def test_what_keeps_its_own_pace_is_named() -> None:
+    recreate = deployment(strategy={"type": "Recreate"})
+    others = [thing(kind, api="apps/v1", spec={}) for kind in ("StatefulSet", "DaemonSet")]
+    found = rolling.unpaced([SERVICE, deployment(), recreate, *others], {"max_surge": 1})
+    assert [one.kind for one in found] == ["Deployment", "StatefulSet", "DaemonSet"]
+    assert rolling.unpaced([recreate, *others], {"max_surge": None, "max_unavailable": None}) == []
+
+
 def test_blue_and_green() -> None:
     scaler = thing(
         "HorizontalPodAutoscaler",

@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.tidegate.deploy.plugins.module_utils.kube import kinds, rollout
+from ansible_collections.tidegate.deploy.plugins.module_utils.kube import kinds, readiness, rollout
 from ansible_collections.tidegate.deploy.plugins.module_utils.kube.session import ApiError
+from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
 
 def deployment(number: int) -> dict[str, Any]:
@@ -55,3 +56,48 @@ def test_a_server_that_fails_for_a_moment_is_asked_again(monkeypatch: pytest.Mon
     its._answered = now[0]
     with pytest.raises(ApiError):
         its._patiently(failing(403), [])
+
+
+def late(generation: int, seen: int, since: str, **status: Any) -> dict[str, Any]:
+    """A Deployment of which its controller says that it makes no progress."""
+    thing = deployment(0)
+    thing["metadata"]["generation"] = generation
+    said = {"type": "Progressing", "status": "False", "reason": readiness.LATE, "message": "timed out",
+            "lastUpdateTime": since}  # fmt: skip
+    return {**thing, "status": {"observedGeneration": seen, "conditions": [said], **status}}
+
+
+def hope(first: dict[str, Any], then: dict[str, Any]) -> None:
+    """Begin with what an apply answered, look again, and say whether there is hope."""
+    its = rollout._Watch(None, "shop", [first], lambda who, said: None, [])  # type: ignore[arg-type]
+    (one,) = its.things
+    its.things[one] = then
+    its._require_hope([one])
+
+
+@pytest.fixture
+def without_diagnosis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asks a server why."""
+    monkeypatch.setattr(rollout.diagnosis, "objects", lambda cluster, things: [])
+
+
+NIGHT, MORNING = "2026-01-01T03:00:00Z", "2026-01-01T08:00:00Z"
+
+
+@pytest.mark.usefixtures("without_diagnosis")
+def test_what_was_said_of_a_deployment_before_it_was_changed_says_nothing_of_it_now() -> None:
+    """Rolled back from a release that stood for hours: the controller first publishes what it knew."""
+    hope(late(3, 2, NIGHT), late(3, 3, NIGHT, replicas=2, updatedReplicas=1))
+    with pytest.raises(ReleaseError, match="timed out"):
+        hope(late(3, 2, NIGHT), late(3, 3, MORNING))
+
+
+@pytest.mark.usefixtures("without_diagnosis")
+def test_a_deployment_that_was_not_changed_and_stands_still_is_given_up_at_once() -> None:
+    with pytest.raises(ReleaseError, match="timed out"):
+        hope(late(3, 3, NIGHT), late(3, 3, NIGHT))
+
+
+def test_one_that_has_all_it_wants_is_ready_whatever_was_said_before() -> None:
+    every = {"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+    assert readiness.assess(late(3, 3, NIGHT, **every)).ready

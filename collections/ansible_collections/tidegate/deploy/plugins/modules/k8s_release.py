@@ -14,6 +14,8 @@ description:
   - Waits until workloads are ready, telling how far they are, and fails as soon as they cannot become so.
   - Deletes the pod of an earlier revision at which a StatefulSet's ordered update stands still, once it cannot start
     or was not ready for longer than its probes take; never under C(OnDelete), C(Parallel) or below a partition.
+  - A spec with strategy C(blue_green) or C(canary) must have a C(release_id), another one for each release: by it what
+    runs is told from what comes. A Job that failed runs again with each release.
   - Prunes what an earlier release of the project applied and this one has not.
   - Refuses with C(preview_stale), nothing touched, when the cluster is not as the spec's fingerprint says.
 options:
@@ -32,9 +34,10 @@ options:
     description:
       - V(released) applies the release the way its strategy says.
       - V(promoted) goes on with a canary that waits for a decision, V(aborted) takes it back.
+      - V(watched) sees that such a canary is well, changes nothing, and fails with C(rollout_failed) when it is not.
       - V(retired) deletes the colour that C(blue_green) kept, once its C(keep_old_seconds) are over.
     type: str
-    choices: [released, promoted, aborted, retired]
+    choices: [released, promoted, aborted, watched, retired]
     default: released
 attributes:
   check_mode:

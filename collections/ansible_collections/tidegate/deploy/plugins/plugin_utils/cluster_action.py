@@ -49,6 +49,7 @@ _DOMAINS = {
 # Characters of what is shown that go through Ansible, its callbacks and logs.
 _MOST_SHOWN = 512 * 1024
 _STRATEGIES = {"rolling": operation.roll, "blue_green": operation.switch, "canary": canary_run.start}
+_DECISIONS = {"promoted": canary_run.promote, "aborted": canary_run.abort, "watched": canary_run.look}
 
 
 class ClusterAction(ActionBase):
@@ -106,13 +107,13 @@ class ClusterAction(ActionBase):
                 shown = preview.preview(cluster, wanted, self._own_veil())
                 self._require_fit(shown)
                 wanted = replace(wanted, shown_conflicts=frozenset(shown["conflicts"]))
-            if self._task.check_mode:
+            if self._task.check_mode and state != "watched":
                 return self._told({"changed": self._would_change(cluster, wanted, state)})
             compare: Callable[[Scene], None] = self._compare if state == "released" else lambda seen: None
             run = operation.begin(cluster, wanted, compare, self._tell, self._steps, self._decidable)
             if state == "released":
                 return self._told(_STRATEGIES[wanted.strategy](run))
-            return self._told(canary_run.promote(run) if state == "promoted" else canary_run.abort(run))
+            return self._told(_DECISIONS[state](run))
 
     def _retire(self, cluster: Cluster, wanted: Release) -> dict[str, Any]:
         run = operation.begin_retirement(cluster, wanted, self._tell, self._steps)

@@ -14,6 +14,8 @@ from . import archive, template
 
 API = "tidegate.release/v1"
 HEALTH_SECONDS = 120.0
+# What a release is called whose spec does not say its id.
+BY_HAND = "by-hand"
 _KINDS = {bool: "boolean", int: "integer", float: "number"}
 
 
@@ -33,7 +35,7 @@ def load(path: str | None, inline: Any) -> dict[str, Any]:
     if spec.setdefault("api", API) != API:
         raise ReleaseError("validation_error", f"api is {spec['api']!r}, expected {API}")
     spec.setdefault("project", spec.get("service"))
-    spec.setdefault("release_id", "by-hand")
+    spec.setdefault("release_id", BY_HAND)
     spec["health_timeout"] = _seconds(spec.get("health_timeout"))
     if "compose" not in spec and spec.get("compose_file"):
         try:

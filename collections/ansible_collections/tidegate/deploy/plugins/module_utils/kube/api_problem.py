@@ -34,7 +34,7 @@ def problem(error: ApiError, title: str) -> ReleaseError:
         fields = ", ".join(f"{one['field']} ({one['manager']})" for one in found)
         return ReleaseError(
             "field_conflict", f"{title}: others own {fields}",
-            "Leave the fields to them, or set force_conflicts to take them over.", conflicts=found,
+            field_owners.HINT, conflicts=found,
         )  # fmt: skip
     if error.status == 409:
         return ReleaseError("conflict", said, "Somebody else changed it at the same time: try again.")

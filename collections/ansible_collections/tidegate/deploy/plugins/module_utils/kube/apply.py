@@ -104,7 +104,7 @@ def _applied(seen: Scene, thing: dict[str, Any], title: str) -> Done:
     if live is None:
         return Done(one, "created", _sent(seen, wanted, title))
     tried = trial.candidate(thing, live, release.project, release.release_id)
-    if not readiness.failed_before(live, release.release_id):
+    if not readiness.failed_before(live, release.resumed):
         try:
             result = _sent(seen, tried, title, dry_run=True)
             if trial.is_unchanged(trial.Trial(result), live):

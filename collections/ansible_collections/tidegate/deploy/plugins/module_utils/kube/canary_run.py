@@ -74,6 +74,13 @@ def abort(run: Run) -> dict[str, Any]:
     return operation.outcome(run)
 
 
+def look(run: Run) -> dict[str, Any]:
+    """See whether a canary that waits for people is well, as its gate would; changes nothing. Raises ReleaseError."""
+    _paused(run)
+    _watch(run, 0, "")
+    return {"changed": False, "paused": True}
+
+
 def can_go_back(run: Run) -> bool:
     """Is there a canary of this release of which nothing but itself and what it added was changed?"""
     paused = run.hold.held.paused or {}
@@ -178,19 +185,22 @@ def _grow(run: Run, percent: int) -> None:
     )
 
 
-def _watch(run: Run, seconds: float) -> None:
-    """The health gate: look every second until its time is over and the last look was good; raises ReleaseError."""
+def _watch(run: Run, seconds: float, then: str = "; it is taken back") -> None:
+    """The health gate: look every second until its time is over and the last look was good; raises ReleaseError.
+
+    `then` is said of what follows when it is not.
+    """
     until = time.monotonic() + seconds
     unready: list[str] = []
     while True:
-        _require_well(run, unready)
+        _require_well(run, unready, then)
         left = until - time.monotonic()
         if left <= 0 and not unready:
             return
         time.sleep(_LOOK_SECONDS if unready else min(_LOOK_SECONDS, left))
 
 
-def _require_well(run: Run, unready: list[str]) -> None:
+def _require_well(run: Run, unready: list[str], then: str) -> None:
     """`unready` is what was not ready at the look before: one look may hit a moment, two do not."""
     one = _canary_ref(_main(run))
     thing = run.cluster.get(one)
@@ -212,7 +222,7 @@ def _require_well(run: Run, unready: list[str]) -> None:
     rows = diagnosis.objects(run.cluster, [thing])
     told = hints.hints(diagnosis.reasons(rows))
     raise ReleaseError(
-        "rollout_failed", f"the canary Deployment/{one.name} is not well: {why}; it is taken back", told[0],
+        "rollout_failed", f"the canary Deployment/{one.name} is not well: {why}{then}", told[0],
         objects=rows, hints=told,
     )  # fmt: skip
 

@@ -138,6 +138,14 @@ def _raw_events(cluster: Cluster, namespace: str, uids: set[str]) -> list[dict[s
 
 
 def _selector(thing: Mapping[str, Any]) -> str:
+    """A workload's selector as a list is asked with it; empty for what has none."""
     selector = (thing.get("spec") or {}).get("selector") or {}
-    labels = selector.get("matchLabels") if isinstance(selector, Mapping) else None
-    return ",".join(f"{key}={value}" for key, value in sorted((labels or {}).items()))
+    if not isinstance(selector, Mapping):
+        return ""
+    parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
+    for one in selector.get("matchExpressions") or []:
+        key, values = one["key"], ",".join(one.get("values") or [])
+        parts.append({
+            "In": f"{key} in ({values})", "NotIn": f"{key} notin ({values})", "DoesNotExist": f"!{key}",
+        }.get(one["operator"], str(key)))  # fmt: skip
+    return ",".join(parts)

@@ -11,6 +11,10 @@ from typing import Any
 
 from . import ownership
 
+HINT = (
+    "Leave the field to its owner, or preview again with force_conflicts: true to take it over: in strategy_params, or "
+    "of a rollback beside to_release_id (`tidegate release rollback --force-conflicts`)."
+)
 _CONFLICT = re.compile(r'conflict with "(?P<manager>[^"]*)"')
 _MOST_FIELDS = 8
 

@@ -63,11 +63,24 @@ class Hold:
         try:
             written = self._cluster.write(wanted.config_map(self._project, self._namespace))
         except ApiError as error:
-            if error.status == 409:
-                return False
-            raise problem(error, "the inventory") from error
+            if error.status != 409:
+                raise problem(error, "the inventory") from error
+            return self._is_written(wanted)
         wanted.resource_version = written["metadata"]["resourceVersion"]
         self.held = wanted
+        return True
+
+    def _is_written(self, wanted: Inventory) -> bool:
+        """Was it this very write that moved it? A kept connection may break after it was done, and it is sent again.
+
+        Only whoever has the token writes it; what is written without one may as well be another's.
+        """
+        if self._token is None or wanted.fencing_token != self._token:
+            return False
+        there = scene.held(self._cluster, self._project, self._namespace)
+        if dataclasses.replace(there, resource_version=wanted.resource_version) != wanted:
+            return False
+        self.held = there
         return True
 
     def _lost(self) -> ReleaseError:

@@ -24,8 +24,14 @@ _WAVES: tuple[tuple[str, ...], ...] = (
 )  # fmt: skip
 _OTHERS = 5
 _WAVE = {kind: number for number, kinds in enumerate(_WAVES) for kind in kinds}
-# The groups whose kinds a server brings itself.
-_OWN_GROUPS = {"", "apps", "batch", "autoscaling", "policy", "extensions"}
+# The groups whose kinds a server brings itself. Not apiregistration.k8s.io: an APIService stands for what others serve,
+# and is waited for. Whatever else ends in .k8s.io (gateways, snapshots) is somebody's definition like any other.
+_OWN_GROUPS = {
+    "", "apps", "batch", "autoscaling", "policy", "extensions", "admissionregistration.k8s.io", "apiextensions.k8s.io",
+    "authentication.k8s.io", "authorization.k8s.io", "certificates.k8s.io", "coordination.k8s.io", "discovery.k8s.io",
+    "events.k8s.io", "flowcontrol.apiserver.k8s.io", "internal.apiserver.k8s.io", "networking.k8s.io", "node.k8s.io",
+    "rbac.authorization.k8s.io", "resource.k8s.io", "scheduling.k8s.io", "storage.k8s.io", "storagemigration.k8s.io",
+}  # fmt: skip
 CLUSTER_SCOPED = {
     "Namespace", "Node", "PersistentVolume", "CustomResourceDefinition", "PriorityClass", "StorageClass",
     "VolumeAttachment", "CSIDriver", "CSINode", "RuntimeClass", "IngressClass", "ClusterRole", "ClusterRoleBinding",
@@ -80,7 +86,7 @@ def group(api_version: str) -> str:
 
 def is_own(one: Ref) -> bool:
     """Is it a kind that every server has, of which it is known what its status means?"""
-    return one.group in _OWN_GROUPS or one.group.endswith(".k8s.io")
+    return one.group in _OWN_GROUPS
 
 
 def titles(refs: Iterable[Ref]) -> dict[Ref, str]:

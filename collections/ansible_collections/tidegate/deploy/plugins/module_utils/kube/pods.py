@@ -24,6 +24,7 @@ _PULL_KEYS = {
     "SignatureValidationFailed",
 }
 _CRASHES = 2
+_STATUSES = ("initContainerStatuses", "containerStatuses")
 
 
 def problems(pods: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -32,7 +33,7 @@ def problems(pods: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for pod in pods:
         status = pod.get("status") or {}
         name = pod["metadata"]["name"]
-        for kind in ("initContainerStatuses", "containerStatuses"):
+        for kind in _STATUSES:
             for one in status.get(kind) or []:
                 row = _container(one)
                 if row:
@@ -62,11 +63,12 @@ def is_image(reason: str) -> bool:
 
 
 def restarts(pods: Iterable[Mapping[str, Any]]) -> int:
-    """How often containers of these pods were started again."""
+    """How often containers of these pods were started again, those that run first, or beside, too."""
     return sum(
         int(one.get("restartCount") or 0)
         for pod in pods
-        for one in (pod.get("status") or {}).get("containerStatuses") or []
+        for kind in _STATUSES
+        for one in (pod.get("status") or {}).get(kind) or []
     )
 
 

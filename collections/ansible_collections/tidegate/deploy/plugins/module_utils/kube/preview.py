@@ -19,6 +19,7 @@ from . import (
     ownership,
     quota,
     readiness,
+    rolling,
     scene,
     stuck_pod,
     trial,
@@ -76,9 +77,7 @@ def _trials(
         if is_asked:
             wanted = trial.candidate(thing, seen.live[one], seen.release.project, seen.release.release_id)
             tried = trial.attempt(seen.cluster, wanted, titles[one])
-            tried.replaced = tried.replaced or readiness.failed_before(
-                seen.live[one], seen.release.release_id
-            )
+            tried.replaced = tried.replaced or readiness.failed_before(seen.live[one], seen.release.resumed)
         row = _row(seen, thing, titles[one], tried, veil)
         if tried:
             tried.result = None
@@ -134,7 +133,7 @@ def _verdict(seen: Scene, ref: Ref, tried: Trial | None, title: str) -> list[dic
             "warning" if seen.release.forces else "blocking", "field_conflict",
             f"{title}: {one['field']} is owned by {one['manager']}",
             "It is taken over." if seen.release.forces
-            else "Leave the field to it, or set force_conflicts to take it over.",
+            else field_owners.HINT,
         ))  # fmt: skip
     if tried.error:
         checks.append(_check("blocking", tried.error.error_key, str(tried.error), tried.error.hint))
@@ -169,6 +168,10 @@ def _standing(seen: Scene) -> list[dict[str, str]]:
     for one in seen.left:
         said = f"{titles[one]} is not of this release any more and stays"
         checks.append(_check("info", "not_pruned", said, "Name its kind in prune_kinds to have it deleted."))
+    if seen.release.strategy == "rolling":
+        for one in rolling.unpaced(seen.objects, seen.release.params):
+            said = f"{titles[one]} rolls at its own pace: max_surge and max_unavailable are for Deployments that roll"
+            checks.append(_check("warning", "pace_ignored", said, "Say in its manifest how it is updated."))
     if not seen.cluster.session.is_verified:
         said = "the cluster's certificate is not checked: somebody else may be answering"
         checks.append(_check("warning", "tls_unverified", said, "Give the cluster's CA."))

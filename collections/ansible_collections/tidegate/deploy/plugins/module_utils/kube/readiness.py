@@ -9,6 +9,8 @@ from typing import Any
 
 from . import kinds, ownership
 
+LATE = "ProgressDeadlineExceeded"
+
 
 @dataclass(frozen=True)
 class State:
@@ -33,11 +35,14 @@ def assess(thing: Mapping[str, Any]) -> State:
     return _conditions(thing)
 
 
-def failed_before(live: Mapping[str, Any] | None, release_id: str) -> bool:
-    """Is it a Job that failed in another release than this one, so that this one has to run it again?"""
+def failed_before(live: Mapping[str, Any] | None, resumed: str | None) -> bool:
+    """Is it a Job that failed before this release was begun, so that it has to run again?
+
+    `resumed` is the id of a release whose run was lost and is gone on with: what failed in that one has failed.
+    """
     if live is None or (kinds.ref(live).group, live["kind"]) != ("batch", "Job"):
         return False
-    return _is(live, "Failed") and ownership.release_of(live) != release_id
+    return _is(live, "Failed") and (resumed is None or ownership.release_of(live) != resumed)
 
 
 def condition(thing: Mapping[str, Any], kind: str) -> Mapping[str, Any] | None:
@@ -74,6 +79,12 @@ def is_seen(thing: Mapping[str, Any]) -> bool:
     return (_status(thing).get("observedGeneration") or 0) >= generation
 
 
+def late_since(thing: Mapping[str, Any]) -> str | None:
+    """When its controller said that it made no progress in time; None where it does not say so."""
+    found = condition(thing, "Progressing")
+    return str(found.get("lastUpdateTime")) if found and found.get("reason") == LATE else None
+
+
 def _count(thing: Mapping[str, Any], name: str) -> int:
     return int(_status(thing).get(name) or 0)
 
@@ -91,13 +102,13 @@ def _deployment(thing: Mapping[str, Any]) -> State:
     failure = condition(thing, "ReplicaFailure")
     if failure and failure.get("status") == "True" and _is_refusal(failure):
         return State(False, progress, str(failure.get("message")), _refusal(failure))
-    moving = condition(thing, "Progressing")
-    if moving and moving.get("reason") == "ProgressDeadlineExceeded":
-        return State(False, progress, str(moving.get("message")), "ProgressDeadlineExceeded")
     old = _count(thing, "replicas") - updated
-    if updated >= wanted and old > 0:
-        return State(False, f"{progress}, {old} old to end")
-    return State(updated >= wanted and available >= wanted and old <= 0, progress)
+    if updated >= wanted and available >= wanted and old <= 0:
+        return State(True, progress)
+    moving = condition(thing, "Progressing")
+    if moving and moving.get("reason") == LATE:
+        return State(False, progress, str(moving.get("message")), LATE)
+    return State(False, f"{progress}, {old} old to end" if updated >= wanted and old > 0 else progress)
 
 
 def _stateful_set(thing: Mapping[str, Any]) -> State:
@@ -177,7 +188,7 @@ def _conditions(thing: Mapping[str, Any]) -> State:
         return State(False, "is not seen yet")
     if _is(thing, "Reconciling"):
         return State(False, "is being reconciled")
-    for kind in ("Ready", "Available", "Established"):
+    for kind in ("Ready", "Available", "Established", "Programmed"):
         found = condition(thing, kind)
         if found is not None:
             generation = thing["metadata"].get("generation") or 0

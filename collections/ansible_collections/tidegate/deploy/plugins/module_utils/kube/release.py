@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..compose.spec import BY_HAND
 from ..release.errors import ReleaseError
 from . import comparison, inventory, kustomization, manifests, ownership, strategy
 from .manifests import Manifests
@@ -45,12 +46,18 @@ class Release:
         """Does it take fields over that others own?"""
         return bool(self.params.get("force_conflicts"))
 
+    @property
+    def resumed(self) -> str | None:
+        """Its id where a run that was lost began the same work: what bears it is then this release's own doing."""
+        return self.release_id if self.is_taken_up else None
+
 
 def read(spec: Mapping[str, Any]) -> Release:
     """Raises ReleaseError: validation_error, manifest_invalid, kubectl_missing."""
     place = whereabouts(spec)
     name = spec.get("strategy") or "rolling"
     params = strategy.parse(name, spec.get("strategy_params") or {})
+    _require_own_id(name, place["release_id"])
     prune_kinds = inventory.require_prune_kinds(spec.get("prune_kinds"))
     found = _manifests(spec)
     timeout = spec.get("health_timeout")
@@ -72,9 +79,19 @@ def read(spec: Mapping[str, Any]) -> Release:
 
 def whereabouts(spec: Mapping[str, Any]) -> dict[str, str]:
     """Project, release_id and namespace of a spec; raises ReleaseError validation_error."""
-    release_id = spec.get("release_id") or "by-hand"
+    release_id = spec.get("release_id") or BY_HAND
     ownership.require_words(spec.get("project"), release_id, spec.get("namespace"))
     return {"project": spec["project"], "release_id": release_id, "namespace": spec["namespace"]}
+
+
+def _require_own_id(strategy_name: str, release_id: str) -> None:
+    """Which colour is a release's own, and which canary, is known by its id; raises ReleaseError validation_error."""
+    if strategy_name != "rolling" and release_id == BY_HAND:
+        raise ReleaseError(
+            "validation_error", f"{strategy_name} needs a release_id: what runs is told from what comes by it",
+            "Give release_id: another one for each release, the same to promote, abort or retire it.",
+            field="release_id",
+        )  # fmt: skip
 
 
 def _manifests(spec: Mapping[str, Any]) -> Manifests:

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from . import kinds
+
 
 def paced(objects: list[dict[str, Any]], params: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Deployments with the release's surge and unavailability in place of their manifests'."""
@@ -19,10 +21,27 @@ def paced(objects: list[dict[str, Any]], params: Mapping[str, Any]) -> list[dict
     return [_paced(one, given) if one["kind"] == "Deployment" else one for one in objects]
 
 
+def unpaced(objects: list[dict[str, Any]], params: Mapping[str, Any]) -> list[kinds.Ref]:
+    """What rolls at a pace of its own, whatever the release says of surge and unavailability."""
+    if params.get("max_surge") is None and params.get("max_unavailable") is None:
+        return []
+    return [
+        kinds.ref(one)
+        for one in objects
+        if one["kind"] in ("StatefulSet", "DaemonSet") or (one["kind"] == "Deployment" and _is_made_anew(one))
+    ]
+
+
+def _is_made_anew(thing: Mapping[str, Any]) -> bool:
+    spec = thing.get("spec")
+    strategy = spec.get("strategy") if isinstance(spec, Mapping) else None
+    return isinstance(strategy, Mapping) and strategy.get("type") == "Recreate"
+
+
 def _paced(thing: dict[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     spec = thing.get("spec")
     strategy = spec.get("strategy") if isinstance(spec, Mapping) else None
-    if not isinstance(spec, Mapping) or (strategy or {}).get("type") == "Recreate":
+    if not isinstance(spec, Mapping) or _is_made_anew(thing):
         return thing
     rolling = {**((strategy or {}).get("rollingUpdate") or {}), **given}
     return {**thing, "spec": {**spec, "strategy": {"type": "RollingUpdate", "rollingUpdate": rolling}}}

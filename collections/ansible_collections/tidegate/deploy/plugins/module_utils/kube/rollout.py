@@ -83,6 +83,13 @@ class _Watch:
         # Of each StatefulSet the pod (uid) that it waits for, and since when that is known.
         self._unready: dict[Ref, tuple[str, float]] = {}
         self._told_of: dict[Ref, str] = {}
+        # What was changed a moment ago still bears what was said of it before, and for a look or two its controller may
+        # say that again of what it is now.
+        self._late_before = {
+            one: since
+            for one, thing in self.things.items()
+            if not readiness.is_seen(thing) and (since := readiness.late_since(thing))
+        }
 
     def states(self) -> dict[Ref, State]:
         return {one: readiness.assess(thing) for one, thing in self.things.items()}
@@ -150,8 +157,14 @@ class _Watch:
     def _require_hope(self, left: list[Ref]) -> None:
         for one in left:
             state = readiness.assess(self.things[one])
-            if state.hopeless:
+            if state.hopeless and not self._is_of_before(one, state):
                 raise self._failed([one], "rollout_failed", state.hopeless, [state.reason])
+
+    def _is_of_before(self, one: Ref, state: State) -> bool:
+        """Was that said of the Deployment that this one took the place of?"""
+        if state.reason != readiness.LATE:
+            return False
+        return readiness.late_since(self.things[one]) == self._late_before.get(one)
 
     def _require_hope_for_pods(self, left: list[Ref]) -> None:
         workloads = [self.things[one] for one in self._turn(left)]
