@@ -36,7 +36,8 @@ class Resource:
 
     `select` gives rows that `show` makes documents of, of what the actor may see. Who asks needs one of `permissions`.
     `fields` are those that are shown and cannot be filtered by: name -> (type, help). `find` returns conditions that
-    find what has these numbers and nothing else, each some of it, where looking for the numbers would look at everything.
+    find what has these numbers and nothing else, each some of it, where looking for the numbers would read
+    everything.
     """
 
     path: str
