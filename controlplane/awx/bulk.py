@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, case, func, or_, select
@@ -38,10 +39,12 @@ def _count(condition: Any) -> Any:
 
 
 _has_begun = _its(select(func.min(STARTED))).scalar_subquery()
+_STATUSES = ("pending", "running", "successful", "failed", "canceled")
 _GROUP_STATUS = case(
     ((_count(STATUS.not_in(ENDED)) > 0) & _has_begun.is_not(None), "running"),
     (_count(STATUS.not_in(ENDED)) > 0, "pending"),
-    (_count(STATUS != "successful") > 0, "failed"),
+    (_count(STATUS.in_(("failed", "error"))) > 0, "failed"),
+    (_count(STATUS == "canceled") > 0, "canceled"),
     else_="successful",
 )
 
@@ -60,6 +63,7 @@ def _select(actor: Actor) -> Select[Any]:
 def _show(row: Any) -> dict[str, Any]:
     group = row.AwxBulk
     finished = row.finished if row.status in ENDED else None
+    elapsed = jobs.seconds(row.started, finished or datetime.now(tz=group.created_at.tzinfo))
     return resources.document(
         "workflow_job", "workflow_jobs", group.id, group.name, group.created_at, modified=finished or row.started,
         related={
@@ -67,8 +71,8 @@ def _show(row: Any) -> dict[str, Any]:
             "cancel": f"{PREFIX}/workflow_jobs/{group.id}/cancel/",
         },
         summary={"created_by": {"username": group.user_name}},
-        status=row.status, failed=row.status == "failed", started=views.moment(row.started),
-        finished=views.moment(finished), launch_type="manual", job_explanation="", is_bulk_job=True,
+        status=row.status, failed=row.status in ("failed", "canceled"), started=views.moment(row.started),
+        finished=views.moment(finished), elapsed=elapsed, launch_type="manual", job_explanation="", is_bulk_job=True,
     )  # fmt: skip
 
 
@@ -79,10 +83,20 @@ WORKFLOW_JOBS = Resource(
     columns=resources.columns(
         AwxBulk.id, AwxBulk.name, AwxBulk.created_at,
         status=Column(
-            _GROUP_STATUS, "choice", "How its jobs stand together.", ("pending", "running", "successful", "failed")
+            _GROUP_STATUS, "choice", "How its jobs stand together.", _STATUSES
         ),
     ),
-    select=_select, show=_show, fields=resources.COMMON,
+    select=_select, show=_show,
+    fields={
+        **resources.COMMON,
+        "failed": ("boolean", "Whether all have ended, and one of them not well."),
+        "started": ("datetime", "When the first of them began to change something."),
+        "finished": ("datetime", "When the last of them ended."),
+        "elapsed": ("decimal", "Seconds since the first of them started."),
+        "launch_type": ("string", "Always manual."),
+        "job_explanation": ("string", "Always empty: each job has its own."),
+        "is_bulk_job": ("boolean", "Always true."),
+    },
 )  # fmt: skip
 
 

@@ -98,12 +98,14 @@ def _items(sent: Mapping[str, Any]) -> list[Any]:
 def _item(
     number: int, sent: Any, shared: Mapping[str, Any], values: Mapping[str, Any]
 ) -> tuple[Template, Asked]:
-    if not isinstance(sent, dict) or not isinstance(sent.get("unified_job_template"), int):
+    named = sent.get("unified_job_template") if isinstance(sent, dict) else None
+    # A template of Ansible's makes texts of numbers.
+    if isinstance(named, bool) or not isinstance(named, int | str) or not str(named).isdecimal():
         raise Problem(
             "validation_error", errors={f"jobs[{number}]": ["must be an object with unified_job_template"]}
         )
     try:
-        template = templates.load(current_core(), current_actor(), str(sent["unified_job_template"]))
+        template = templates.load(current_core(), current_actor(), str(named))
         body_of_launch = {name: value for name, value in sent.items() if name != "unified_job_template"}
         own = extra_vars.read(body_of_launch.pop("extra_data", None), "extra_data")
         # As AWX has it: what is said of the whole goes before what is said of one.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Response
-from sqlalchemy import func, select
+from sqlalchemy import func, literal, select
 
 from controlplane.api.app import metadata_version
 from controlplane.api.auth import current_actor, current_core
@@ -81,14 +81,15 @@ def me() -> Response:
     ids.number(core, ("user",))
     with core.database.read() as session:
         row = session.execute(
-            select(AwxId.id.label("pk"), User)
+            select(
+                AwxId.id.label("pk"),
+                User,
+                literal(reach(actor, Permission.ADMIN).everything).label("is_superuser"),
+            )
             .join(AwxId, number_of(AwxId, "user", User.id))
             .where(User.id == actor.id)
         ).one()
-    is_admin = reach(actor, Permission.ADMIN).everything
-    return json_answer(
-        {"count": 1, "next": None, "previous": None, "results": [show_user(row, is_superuser=is_admin)]}
-    )
+    return json_answer({"count": 1, "next": None, "previous": None, "results": [show_user(row)]})
 
 
 def metrics() -> Response:

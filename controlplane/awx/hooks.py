@@ -29,7 +29,7 @@ from controlplane.awx import ids, kinds, launching, templates
 from controlplane.awx.about import Asked, Template
 from controlplane.awx.answer import body, json_answer
 from controlplane.awx.launching import SOURCE, Origin
-from controlplane.awx.resource import as_id, field
+from controlplane.awx.resource import as_id, field, whole_number
 from controlplane.awx.resources import PREFIX
 from controlplane.domain.errors import Problem
 from controlplane.domain.permission import Actor
@@ -194,10 +194,11 @@ def _at(sent: Any, name: str, path: str) -> Any:
     for part in path.split("."):
         if isinstance(found, dict) and part in found:
             found = found[part]
-        elif isinstance(found, list) and part.isdigit() and int(part) < len(found):
-            found = found[int(part)]
-        else:
+            continue
+        place = whole_number(part, len(found) - 1) if isinstance(found, list) and found else None
+        if place is None:
             raise Problem("validation_error", errors={name: [f"the payload has no {path}"]})
+        found = found[place]
     if not isinstance(found, str | int | float | bool):
         raise Problem("validation_error", errors={name: [f"{path} is no single value"]})
     return found

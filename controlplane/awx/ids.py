@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Select, literal, select, union_all
+from sqlalchemy import CompoundSelect, Select, select, union_all
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -43,24 +44,34 @@ KINDS = tuple(_UIDS)
 
 def number(core: Core, kinds: Sequence[str]) -> None:
     """Give a number to everything of these kinds that has none yet."""
-    for kind in kinds:
-        lacking = _lacking(kind)
-        with core.database.read() as session:
-            if session.scalar(lacking.limit(1)) is None:
-                continue
-        rows = lacking.add_columns(literal(kind))
-        once = sqlite_insert if core.database.is_sqlite else postgresql_insert
-        with core.database.write() as session:
-            found = [{"uid": uid, "kind": kind} for uid, _ in session.execute(rows)]
-            if found:
-                # Another process may have numbered them between the look and now.
-                session.execute(once(AwxId).on_conflict_do_nothing(), found)
+    if not kinds:
+        return
+    with core.database.read() as session:
+        lacks = session.execute(_which_lack(tuple(kinds))).one()
+    for kind, is_lacking in zip(kinds, lacks, strict=True):
+        if is_lacking:
+            _number(core, kind)
+
+
+def _number(core: Core, kind: str) -> None:
+    once = sqlite_insert if core.database.is_sqlite else postgresql_insert
+    with core.database.write() as session:
+        found = [{"uid": uid, "kind": kind} for uid in session.scalars(_lacking(kind))]
+        if found:
+            # Another process may have numbered them between the look and now.
+            session.execute(once(AwxId).on_conflict_do_nothing(), found)
 
 
 def uid_of(session: Any, kind: str, number: int) -> str | None:
     """Return what a number stands for; None where there is no such number of this kind."""
     found: str | None = session.scalar(select(AwxId.uid).where(AwxId.kind == kind, AwxId.id == number))
     return found
+
+
+@cache
+def _which_lack(kinds: tuple[str, ...]) -> Select[Any]:
+    """Return the query that says of each kind whether something of it has no number: each list asks it first."""
+    return select(*(_lacking(kind).exists().label(f"lacks_{kind}") for kind in kinds))
 
 
 def _lacking(kind: str) -> Select[Any]:

@@ -13,15 +13,15 @@ from typing import Any
 from flask import Response, request
 
 from controlplane.api.auth import current_actor, current_core
-from controlplane.awx import jobs, kinds, launching, lines, query
+from controlplane.awx import jobs, kinds, launching, lines, options, query
 from controlplane.awx.answer import body, json_answer
 from controlplane.awx.lines import Log
+from controlplane.awx.resource import whole_number
 from controlplane.domain.errors import Problem
 
 # A client that monitors asks once more after the end, for one page: it has to hold what came since it asked before.
 PAGE_SIZE, MOST = 1_000, 2_000
 MOST_JSON_LINES = 10_000
-_NUMBERS = ("counter", "start_line")
 _LOOKUPS = ("exact", "gt", "gte", "lt", "lte")
 _MEDIA = {"txt": "text/plain", "ansi": "text/plain", "html": "text/html", "json": "application/json"}
 
@@ -48,10 +48,19 @@ def events(pk: str) -> Response:
     return json_answer(query.numbered(count, number, size, results[::-1] if is_falling else results))
 
 
+def describe_events(pk: str) -> Response:
+    """Say what events show, and by what they can be asked for."""
+    shown = {
+        name: options.told(name, kind, about, is_filter=name in lines.NUMBERS)
+        for name, (kind, about) in lines.FIELDS.items()
+    }
+    return options.action("Job events: what a job printed.", {}, ("GET",), shown)
+
+
 def _is_falling() -> bool:
     order = request.args.get("order_by") or "counter"
-    if order.removeprefix("-") not in (*_NUMBERS, "id"):
-        raise Problem("validation_error", errors={"order_by": ["must be counter or start_line"]})
+    if order.removeprefix("-") not in lines.NUMBERS:
+        raise Problem("validation_error", errors={"order_by": [f"must be one of {', '.join(lines.NUMBERS)}"]})
     return order.startswith("-")
 
 
@@ -62,11 +71,9 @@ def _window(log: Log) -> tuple[int, int]:
         if name in ("page", "page_size", "order_by", "no_truncate", "format"):
             continue
         field, _, lookup = name.partition("__")
-        if field not in _NUMBERS or (lookup or "exact") not in _LOOKUPS:
+        if field not in lines.NUMBERS or (lookup or "exact") not in _LOOKUPS:
             raise Problem("validation_error", errors={name[:80]: ["is not a filter of job events"]})
-        if not text.isascii() or not text.isdigit() or int(text) > 2**40:
-            raise Problem("validation_error", errors={name: ["must be a whole number from 0"]})
-        least, most = _bounds(log, field, lookup or "exact", int(text))
+        least, most = _bounds(log, field, lookup or "exact", _number(name, text))
         begin, end = max(begin, least), min(end, most)
     return begin, end
 
@@ -75,9 +82,10 @@ def _bounds(log: Log, field: str, lookup: str, value: int) -> tuple[int, int]:
     """Return how many events come before those that fit, and how many up to the last that does."""
 
     def before(number: int) -> int:
-        if field == "counter":
-            return max(number - 1, 0)
-        return lines.before_line(current_core(), log, number)
+        if field == "start_line":
+            return lines.before_line(current_core(), log, number)
+        counter = lines.counter_of(log, number) if field == "id" else number
+        return max(counter - 1, 0)
 
     least = {"gt": value + 1, "gte": value, "exact": value}.get(lookup)
     most = {"lt": value, "lte": value + 1, "exact": value + 1}.get(lookup)
@@ -123,11 +131,14 @@ def _as_json(log: Log, start: int, end: int) -> Response:
 
 def _line(name: str, default: int) -> int:
     text = request.args.get(name, "")
-    if not text:
-        return default
-    if not text.isascii() or not text.isdigit() or int(text) > 2**40:
+    return _number(name, text) if text else default
+
+
+def _number(name: str, text: str) -> int:
+    number = whole_number(text, 2**53)
+    if number is None:
         raise Problem("validation_error", errors={name: ["must be a whole number from 0"]})
-    return int(text)
+    return number
 
 
 def can_cancel(pk: str) -> Response:

@@ -21,7 +21,8 @@ from controlplane.services.core import Core
 from controlplane.store.tables import AwxId, AwxJob, InstallTask, Job, Project, Release
 
 STATUSES = ("pending", "waiting", "running", "successful", "failed", "error", "canceled")
-ENDED = ("successful", "failed", "error", "canceled")
+_NOT_WELL = ("failed", "error", "canceled")
+ENDED = ("successful", *_NOT_WELL)
 UserId = aliased(AwxId)
 # What nothing here shows, and is as large as what is released.
 _UNREAD = (
@@ -125,10 +126,10 @@ def _state(row: Any) -> dict[str, Any]:
     job, it = row.AwxJob, launched(row)
     has_ended = row.status in ENDED
     finished = row.finished if has_ended else None
-    elapsed = _seconds(it.started_at, finished or datetime.now(tz=it.created_at.tzinfo))
+    elapsed = seconds(it.started_at, finished or datetime.now(tz=it.created_at.tzinfo))
     return {
         "status": row.status,
-        "failed": row.status in ("failed", "error", "canceled"),
+        "failed": row.status in _NOT_WELL,
         "started": views.moment(it.started_at),
         "finished": views.moment(finished),
         "canceled_on": views.moment(finished) if row.status == "canceled" else None,
@@ -153,16 +154,15 @@ def _asked(row: Any) -> dict[str, Any]:
         "unified_job_template": row.AwxJob.template_id,
         "project": row.project,
         "inventory": row.inventory,
-        "limit": "",
-        "job_tags": "",
-        "skip_tags": "",
+        **dict.fromkeys(resources.ALWAYS_EMPTY, ""),
         "result_traceback": "",
         "schedule": row.AwxJob.schedule_id,
         **kinds.of_job(row.AwxJob).shown(row),
     }
 
 
-def _seconds(started: datetime | None, finished: datetime) -> float:
+def seconds(started: datetime | None, finished: datetime) -> float:
+    """Return how long something took; nothing for what never began."""
     return round(max((finished - started).total_seconds(), 0.0), 3) if started else 0.0
 
 
@@ -201,16 +201,25 @@ JOBS = Resource(
         unified_job_node__workflow_job=Column(AwxJob.bulk_id, "id", "The launch of several that it is one of."),
         schedule=Column(AwxJob.schedule_id, "id", "The schedule that launched it."),
         scm_branch=Column(Release.service_version, "string", "The version that it releases."),
-        job_template__name=Column(AwxJob.template_name),
-        unified_job_template__name=Column(AwxJob.template_name),
-        created_by__username=Column(_created_by_name),
+        job_template__name=Column(AwxJob.template_name, help_text="The name of the template."),
+        unified_job_template__name=Column(AwxJob.template_name, help_text="The name of the template."),
+        created_by__username=Column(_created_by_name, help_text="The name of who launched it."),
         created_by=Column(UserId.id, "id", "Who launched it."),
+        failed=Column(STATUS.in_(_NOT_WELL), "boolean", "Whether it ended, and not well."),
+        project=Column(ProjectId.id, "id", "The project of it."),
+        inventory=Column(InventoryId.id, "id", "The environment that it changes."),
     ),
     select=_select, show=_show, kinds=ids.KINDS,
     fields={
         **resources.COMMON,
-        "job_explanation": ("string", "What it waits for, or why it ended as it did."),
+        "canceled_on": ("datetime", "When it ended, where it was cancelled."),
         "elapsed": ("decimal", "Seconds since it started."),
+        "job_explanation": ("string", "What it waits for, or why it ended as it did."),
+        "launched_by": ("object", "Who launched it."),
+        "event_processing_finished": ("boolean", "Whether nothing will be printed any more."),
+        "job_type": ("string", "Always run."),
+        **dict.fromkeys(resources.ALWAYS_EMPTY, ("string", "Always empty: it goes to all that it is for.")),
+        "result_traceback": ("string", "Always empty."),
         "extra_vars": ("json", "The values that it was launched with; secret ones are not shown."),
         "artifacts": ("json", "The release or the install that it is."),
     },
@@ -219,6 +228,7 @@ UNIFIED_JOBS = replace(
     JOBS,
     path="unified_jobs",
     about="Unified jobs: all of them are jobs here, which are launched releases and installs.",
+    detail_methods=(),
 )
 
 

@@ -8,7 +8,7 @@ The log keeps what Ansible printed as it came, run by run. Its numbers here foll
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,30 @@ _EVENT_IDS = 10_000_000
 # What is enough to count events and lines.
 _LINES = func.length(JobLog.stdout) - func.length(func.replace(JobLog.stdout, "\n", "")) + 1
 _LIGHT = (JobLog.job_id, JobLog.run, JobLog.counter, _LINES.label("lines"))
+# What is shown of an event, and what that is.
+FIELDS: Mapping[str, tuple[str, str]] = {
+    "id": ("integer", "Its number among all events."),
+    "type": ("string", "What it is."),
+    "url": ("string", "Where it is read."),
+    "related": ("object", "The job."),
+    "summary_fields": ("object", "Always empty."),
+    "job": ("id", "The job that printed it."),
+    "created": ("datetime", "When it was printed."),
+    "modified": ("datetime", "When it was printed."),
+    "event": ("string", "Ansible's word for it."),
+    "counter": ("integer", "Its number in the job, from 1."),
+    "uuid": ("string", "What no other event has."),
+    "start_line": ("integer", "Its first line in the job, from 0."),
+    "end_line": ("integer", "The first line after it."),
+    "stdout": ("string", "What was printed, with colours."),
+    "host_name": ("string", "The host that it is of."),
+    "play": ("string", "The play."),
+    "task": ("string", "The task."),
+    "role": ("string", "The role that the task is of."),
+    "changed": ("boolean", "Whether something was changed."),
+    "failed": ("boolean", "Whether it failed."),
+}
+NUMBERS = ("id", "counter", "start_line")
 
 
 @dataclass(frozen=True)
@@ -118,6 +142,11 @@ def _parts(name: str, place: Place) -> Sequence[tuple[Any, ...]]:
     if name != place.job_id:
         return [()]
     return [(JobLog.run == place.run, JobLog.counter > place.log_counter), (JobLog.run > place.run,)]
+
+
+def counter_of(log: Log, event_id: int) -> int:
+    """Return the counter of the event that has an id, as if all ids from 1 on were of this log."""
+    return max(event_id - log.awx_job_id * _EVENT_IDS, 0)
 
 
 def before_line(core: Core, log: Log, line: int) -> int:

@@ -42,6 +42,11 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
         required=True,
     ),
 }
+LINK_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    "id": field("id", "The notification template.", required=True),
+    "associate": field("boolean", "Tell of its jobs there.", default=True),
+    "disassociate": field("boolean", "Tell of its jobs there no longer."),
+}
 
 
 def _select(actor: Actor) -> Select[Any]:
@@ -76,7 +81,7 @@ NOTIFIERS = Resource(
     permissions=kinds.READ, pk=AwxNotifier.id,
     columns=resources.columns(
         AwxNotifier.id, AwxNotifier.name, AwxNotifier.created_at,
-        description=Column(AwxNotifier.description),
+        description=Column(AwxNotifier.description, help_text="What it is for."),
         notification_type=Column(AwxNotifier.kind, "choice", "How it is sent.", KINDS),
         project=Column(ProjectId.id, "id", "The project whose jobs it tells of."),
     ),
@@ -129,7 +134,14 @@ NOTIFICATIONS = Resource(
         "error": Column(AwxNotification.error, "string", "Why it was not delivered."),
         "job": Column(AwxNotification.awx_job_id, "id", "The job that it tells of."),
     },
-    select=_notifications, show=_show_notification, fields=resources.COMMON, search=("error",),
+    select=_notifications, show=_show_notification, search=("error",),
+    fields={
+        **resources.OF_EVERY,
+        "notification_type": ("string", "How it is sent."),
+        "attempts": ("integer", "How often that was tried."),
+        "body": ("json", "What is told."),
+        "next_attempt": ("datetime", "When it is tried next."),
+    },
 )  # fmt: skip
 
 

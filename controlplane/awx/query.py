@@ -12,7 +12,7 @@ from flask import request
 from sqlalchemy import ColumnElement, Select, String, cast, func, not_, or_
 
 from controlplane.api.parser import check_value
-from controlplane.awx.resource import Column, Resource, rows
+from controlplane.awx.resource import Column, Resource, rows, whole_number
 from controlplane.domain.errors import Problem
 from controlplane.domain.permission import Actor
 from controlplane.services.core import Core
@@ -73,9 +73,10 @@ def _positive(name: str, default: int) -> int:
     text = request.args.get(name, "")
     if not text:
         return default
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 10**9:
+    number = whole_number(text, 10**9)
+    if not number:
         raise Problem("validation_error", errors={name: ["must be a whole number from 1"]})
-    return int(text)
+    return number
 
 
 def _order(resource: Resource) -> list[Any]:
@@ -130,9 +131,10 @@ def _condition(resource: Resource, name: str, key: str, value: str) -> ColumnEle
 
 def _read(column: Column, text: str) -> Any:
     if column.type in ("integer", "id"):
-        if not text.lstrip("-").isascii() or not text.lstrip("-").isdigit() or abs(int(text)) > 2**62:
+        number = whole_number(text.removeprefix("-"), 2**62)
+        if number is None:
             raise ValueError("must be a whole number")
-        return int(text)
+        return -number if text.startswith("-") else number
     if column.type == "boolean":
         if text.lower() not in _TRUE + _FALSE:
             raise ValueError("must be true or false")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, true
+from sqlalchemy import ColumnElement, Select
 from sqlalchemy.orm import Session
 
 from controlplane.domain.errors import Problem
@@ -36,7 +36,8 @@ class Resource:
 
     `select` gives rows that `show` makes documents of, of what the actor may see. Who asks needs one of `permissions`.
     `fields` are those that are shown and cannot be filtered by: name -> (type, help). `find` returns conditions that
-    find what has these numbers, each some of it, where looking for the numbers themselves would look at everything.
+    find what has these numbers and nothing else, each some of it, where looking for the numbers would read
+    everything.
     """
 
     path: str
@@ -53,7 +54,7 @@ class Resource:
     search: tuple[str, ...] = ("name",)
     fields: Mapping[str, tuple[str, str]] = dataclass_field(default_factory=dict)
     post: Mapping[str, Mapping[str, Any]] = dataclass_field(default_factory=dict)
-    detail_methods: tuple[str, ...] = ("GET", "HEAD", "OPTIONS")
+    detail_methods: tuple[str, ...] = ("GET",)
 
 
 def one(core: Core, actor: Actor, resource: Resource, pk: str) -> dict[str, Any]:
@@ -74,17 +75,26 @@ def rows(session: Session, query: Select[Any], resource: Resource, numbers: Sequ
     """Return the rows of a query that have these numbers, in the order of the numbers."""
     if not numbers:
         return []
-    ways = resource.find(session, numbers) if resource.find else [true()]
-    keyed = query.where(resource.pk.in_(numbers)).add_columns(resource.pk.label("number"))
+    ways = resource.find(session, numbers) if resource.find else [resource.pk.in_(numbers)]
+    keyed = query.add_columns(resource.pk.label("number"))
     found = {row.number: row for way in ways for row in session.execute(keyed.where(way))}
     return [found[number] for number in numbers if number in found]
 
 
 def as_id(text: str) -> int:
     """Return the number that a path names. Raises Problem `not_found` for what is none."""
-    if not text.isascii() or not text.isdigit() or int(text) > _MOST_ID:
+    number = whole_number(text, _MOST_ID)
+    if number is None:
         raise Problem("not_found")
-    return int(text)
+    return number
+
+
+def whole_number(text: str, most: int) -> int | None:
+    """Return the number that a text is, None where it is none from 0 to `most`; a very long one is not even read."""
+    if not text.isascii() or not text.isdigit() or len(text) > len(str(most)):
+        return None
+    number = int(text)
+    return number if number <= most else None
 
 
 def field(

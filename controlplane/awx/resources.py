@@ -14,10 +14,11 @@ from sqlalchemy import ColumnElement, Select, and_, or_, select, true
 from sqlalchemy.orm import aliased
 
 from controlplane.awx.resource import Column, Resource
-from controlplane.domain.permission import Actor, Permission, reach
+from controlplane.domain.permission import ROLES, Actor, Permission, reach
 from controlplane.services import access, views
 from controlplane.store.tables import (
     AwxId,
+    Binding,
     Environment,
     EnvironmentNode,
     Host,
@@ -29,11 +30,17 @@ from controlplane.store.tables import (
 
 PREFIX = "/api/v2"
 OrganizationId, ProjectId, InventoryId = aliased(AwxId), aliased(AwxId), aliased(AwxId)
-COMMON = {
+# What would make a job do less than its template says.
+ALWAYS_EMPTY = ("limit", "job_tags", "skip_tags")
+# What every object shows, and what all but users and notifications show beside it.
+OF_EVERY = {
+    "type": ("string", "What it is."),
     "url": ("string", "Where it is read."),
     "related": ("object", "What belongs to it."),
     "summary_fields": ("object", "Names of what it is related to."),
+    "modified": ("datetime", "When it was changed last."),
 }
+COMMON = {**OF_EVERY, "description": ("string", "What it is for.")}
 
 
 def rows(*what: Any) -> Select[Any]:
@@ -57,14 +64,15 @@ def document(
     description: str = "", **fields: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """Return the members that every object of AWX has, and its own."""
+    begun = views.moment(created)
     return {
         "id": pk,
         "type": kind,
         "url": f"{PREFIX}/{path}/{pk}/",
         "related": related or {},
         "summary_fields": summary or {},
-        "created": views.moment(created),
-        "modified": views.moment(modified or created),
+        "created": begun,
+        "modified": views.moment(modified) if modified else begun,
         "name": name,
         "description": description,
         **fields,
@@ -140,12 +148,17 @@ PROJECTS = Resource(
     path="projects", type="project", about="Projects: what services, targets and people's roles belong to.",
     permissions=(Permission.RELEASE_READ,), pk=AwxId.id,
     columns=columns(
-        AwxId.id, Project.name, Project.created_at, description=Column(Project.description),
+        AwxId.id, Project.name, Project.created_at,
+        description=Column(Project.description, help_text="What it is for."),
         organization=Column(OrganizationId.id, "id", "The team that it belongs to."),
-        organization__name=Column(Team.name),
+        organization__name=Column(Team.name, help_text="The name of the team."),
     ),
-    select=_projects, show=_project, kinds=("organization", "project"), fields=COMMON,
-    search=("name", "description"),
+    select=_projects, show=_project, kinds=("organization", "project"), search=("name", "description"),
+    fields={
+        **COMMON,
+        "scm_type": ("string", "Always empty: nothing of it comes from a repository."),
+        "status": ("string", "Always successful: it is never updated from anywhere."),
+    },
 )  # fmt: skip
 
 
@@ -182,7 +195,12 @@ INVENTORIES = Resource(
         AwxId.id, _INVENTORY_NAME, Environment.created_at,
         organization=Column(OrganizationId.id, "id", "The team that its project belongs to."),
     ),
-    select=_inventories, show=_inventory, kinds=("organization", "inventory"), fields=COMMON,
+    select=_inventories, show=_inventory, kinds=("organization", "inventory"),
+    fields={
+        **COMMON,
+        "kind": ("string", "Always empty: its hosts are its own."),
+        "variables": ("string", "Always empty: values of variables are shown through the API."),
+    },
 )  # fmt: skip
 
 
@@ -228,7 +246,12 @@ HOSTS = Resource(
     columns=columns(
         AwxId.id, Host.name, Host.created_at, inventory=Column(InventoryId.id, "id", "The environment of it."),
     ),
-    select=_hosts, show=_host, kinds=("inventory", "host"), fields=COMMON,
+    select=_hosts, show=_host, kinds=("inventory", "host"),
+    fields={
+        **COMMON,
+        "enabled": ("boolean", "Always true."),
+        "variables": ("string", "Always empty: nothing of how it is reached is shown."),
+    },
 )  # fmt: skip
 
 
@@ -250,15 +273,31 @@ CREDENTIALS = Resource(
     path="credentials", type="credential", about="Credentials: registries of projects, by name; never what they hold.",
     permissions=(Permission.TARGET_READ,), pk=AwxId.id,
     columns=columns(AwxId.id, Registry.server, Registry.created_at),
-    select=_credentials, show=_credential, kinds=("credential",), fields=COMMON,
+    select=_credentials, show=_credential, kinds=("credential",),
+    fields={**COMMON, "kind": ("string", "Always registry.")},
 )  # fmt: skip
 
 
 # --- users ---------------------------------------------------------------------------------------------------
 
 
+_administers_all = (
+    select(Binding.id)
+    .where(
+        Binding.subject_type == "user",
+        Binding.subject_id == User.id,
+        Binding.scope_type == "global",
+        Binding.role.in_([role for role, may in ROLES.items() if Permission.ADMIN in may]),
+    )
+    .correlate(User)
+    .exists()
+)
+
+
 def _users(actor: Actor) -> Select[Any]:
-    query = rows(AwxId.id.label("pk"), User).join(AwxId, number_of(AwxId, "user", User.id))
+    query = rows(AwxId.id.label("pk"), User, _administers_all.label("is_superuser")).join(
+        AwxId, number_of(AwxId, "user", User.id)
+    )
     # As the API has it: who administers anything sees all, anybody else themselves.
     covered = reach(actor, Permission.ADMIN)
     if covered.everything or covered.projects or covered.teams:
@@ -266,12 +305,12 @@ def _users(actor: Actor) -> Select[Any]:
     return query.where(User.id == actor.id)
 
 
-def user(row: Any, is_superuser: bool = False) -> dict[str, Any]:
+def user(row: Any) -> dict[str, Any]:
     """Return a user as AWX shows one."""
     found = row.User
     shown = document(
         "user", "users", row.pk, found.name, found.created_at, username=found.name, first_name=found.display_name,
-        last_name="", email="", is_superuser=is_superuser, is_system_auditor=False,
+        last_name="", email="", is_superuser=bool(row.is_superuser), is_system_auditor=False,
     )  # fmt: skip
     del shown["name"], shown["description"]
     return shown
@@ -285,7 +324,14 @@ USERS = Resource(
         "first_name": Column(User.display_name, "string", "How the person is called."),
         "created": Column(User.created_at, "datetime", "When it was made."),
     },
-    select=_users, show=user, kinds=("user",), fields=COMMON, search=("username", "first_name"),
+    select=_users, show=user, kinds=("user",), search=("username", "first_name"),
+    fields={
+        **OF_EVERY,
+        "last_name": ("string", "Always empty: a user has one name to be called by."),
+        "email": ("string", "Always empty: none is kept."),
+        "is_superuser": ("boolean", "Whether the user administers everything."),
+        "is_system_auditor": ("boolean", "Always false: who may read what is told by roles."),
+    },
 )  # fmt: skip
 
 READ_ONLY = (ORGANIZATIONS, PROJECTS, INVENTORIES, HOSTS, CREDENTIALS, USERS)

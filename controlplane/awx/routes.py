@@ -131,8 +131,8 @@ def _resource(door: _Door, resource: Resource) -> None:
     door.read(path, resource.permissions, listed)
     door.describe(path, lambda: options.described(resource))
     door.describe(f"{path}<string:pk>/", lambda pk: options.detail(resource))
-    # Each of these has its address as what it is.
-    if resource not in (UNIFIED_JOBS, UNIFIED_JOB_TEMPLATES):
+    # What is unified has its address as what it is.
+    if "GET" in resource.detail_methods:
         door.read(f"{path}<string:pk>/", resource.permissions, detail)
 
 
@@ -144,7 +144,8 @@ def _jobs(door: _Door) -> None:
     door.change(f"{one}cancel/", kinds.LAUNCH, job_views.cancel)
     door.read(f"{one}relaunch/", kinds.READ, job_views.can_relaunch)
     door.change(f"{one}relaunch/", kinds.LAUNCH, job_views.relaunch)
-    _described(door, f"{one}job_events/", "Job events: what a job printed.", {}, ("GET",))
+    door.describe(f"{one}job_events/", job_views.describe_events)
+    _described(door, f"{one}stdout/", "What a job printed, as one text.", {}, ("GET",))
     _described(door, f"{one}cancel/", "Cancel a job.", {}, ("GET", "POST"))
     _described(door, f"{one}relaunch/", "Launch the same again.", {}, ("GET", "POST"))
 
@@ -161,8 +162,12 @@ def _templates(door: _Door) -> None:
     door.add(f"{one}github/", "POST", open_to_all(hooks.github))
     door.add(f"{one}gitlab/", "POST", open_to_all(hooks.gitlab))
     _described(door, f"{one}launch/", "Launch a release.", LAUNCH_FIELDS, ("GET", "POST"))
+    _described(door, f"{one}survey_spec/", "What a launch may be told.", {}, ("GET",))
+    door.describe(f"{one}jobs/", lambda pk: options.described(JOBS))
     _described(door, f"{one}webhook_key/", "A forge's webhook.", hooks.FIELDS, ("GET", "POST", "DELETE"))
-    door.read(f"{PREFIX}/inventories/<string:pk>/hosts/", INVENTORIES.permissions, _hosts)
+    path = f"{PREFIX}/inventories/<string:pk>/hosts/"
+    door.read(path, INVENTORIES.permissions, _hosts)
+    door.describe(path, lambda pk: options.described(HOSTS))
 
 
 def _bulk(door: _Door) -> None:
@@ -193,6 +198,7 @@ def _schedules(door: _Door) -> None:
         door.change(f"{path}<string:pk>/", kinds.LAUNCH, schedule_views.update_view, method)
     door.change(f"{path}<string:pk>/", kinds.LAUNCH, schedule_views.delete_view, "DELETE")
     door.read(f"{path}<string:pk>/jobs/", kinds.READ, schedule_views.jobs_view)
+    door.describe(f"{path}<string:pk>/jobs/", lambda pk: options.described(JOBS))
     one = f"{PREFIX}/job_templates/<string:pk>/schedules/"
     door.read(one, kinds.SEE, schedule_views.of_template_view)
     door.change(one, kinds.LAUNCH, schedule_views.create_for_template_view)
@@ -206,12 +212,14 @@ def _notifiers(door: _Door) -> None:
         door.change(f"{path}<string:pk>/", needed, notifiers.update_view, method)
     door.change(f"{path}<string:pk>/", needed, notifiers.delete_view, "DELETE")
     door.change(f"{path}<string:pk>/test/", needed, notifiers.test_view)
+    _described(door, f"{path}<string:pk>/test/", "Send a test.", {}, ("POST",))
     door.read(f"{path}<string:pk>/notifications/", kinds.READ, notifiers.notifications_view)
+    door.describe(f"{path}<string:pk>/notifications/", lambda pk: options.described(notifiers.NOTIFICATIONS))
     for event in notifiers.EVENTS:
         rule = f"{PREFIX}/job_templates/<string:pk>/notification_templates_{event}/"
         door.read(rule, kinds.READ, partial(notifiers.linked_view, event=event))
         door.change(rule, needed, partial(notifiers.link_view, event=event))
-        door.describe(rule, lambda pk: options.described(notifiers.NOTIFIERS))
+        _described(door, rule, "What is told of its jobs.", notifiers.LINK_FIELDS, ("GET", "POST"))
 
 
 def _described(

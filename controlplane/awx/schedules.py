@@ -75,14 +75,20 @@ SCHEDULES = Resource(
     permissions=kinds.SEE, pk=AwxSchedule.id,
     columns=resources.columns(
         AwxSchedule.id, AwxSchedule.name, AwxSchedule.created_at,
-        description=Column(AwxSchedule.description),
+        description=Column(AwxSchedule.description, help_text="What it is for."),
         enabled=Column(AwxSchedule.enabled, "boolean", "Whether it launches anything."),
         next_run=Column(AwxSchedule.next_run, "datetime", "When it launches next."),
         unified_job_template=Column(AwxSchedule.template_id, "id", "The job template that it launches."),
-        unified_job_template__name=Column(AwxSchedule.template_name),
+        unified_job_template__name=Column(AwxSchedule.template_name, help_text="The name of the template."),
     ),
     select=_select, show=_show, kinds=ids.KINDS, post=FIELDS, search=("name", "description"),
-    fields={**resources.COMMON, "rrule": ("string", "When."), "extra_data": ("json", "With which values.")},
+    fields={
+        **resources.COMMON,
+        "rrule": ("string", "When."),
+        "extra_data": ("json", "With which values."),
+        "scm_branch": ("string", "Which version; the newest at that time where it is empty."),
+        "last_result": ("string", "What came of it last: which job, or why none."),
+    },
     detail_methods=("GET", "PUT", "PATCH", "DELETE"),
 )  # fmt: skip
 

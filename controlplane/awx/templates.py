@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, null, select, union_all
@@ -57,7 +58,8 @@ LAUNCH_FIELDS: Mapping[str, Mapping[str, Any]] = {
 def _select(actor: Actor) -> Select[Any]:
     rows = (
         resources.rows(
-            TemplateId.id.label("pk"), _ROWS, Project, Environment, InventoryId.id.label("inventory"),
+            TemplateId.id.label("pk"), _ROWS, Project.name.label("project_name"),
+            Environment.name.label("environment_name"), Environment.stage, InventoryId.id.label("inventory"),
             ProjectId.id.label("project"), OrganizationId.id.label("organization"),
         )
         .select_from(_ROWS)
@@ -72,15 +74,19 @@ def _select(actor: Actor) -> Select[Any]:
 
 
 def _find(session: Session, numbers: Sequence[int]) -> list[ColumnElement[bool]]:
-    """Return what templates of these numbers are: the database would make all templates to look for a number."""
-    uids = session.scalars(select(AwxId.uid).where(AwxId.kind == "job_template", AwxId.id.in_(numbers)))
+    """Return what templates of these numbers are: the database would make all templates to look for a number, and
+    then look at each number for each of them.
+    """
+    query = select(AwxId.uid).where(AwxId.kind == "job_template", AwxId.id.in_(numbers))
+    uids = list(session.scalars(query))
     pairs = [uid.partition(":") for uid in uids]
     targets = {target for _, _, target in pairs if target}
     services = {service for service, _, target in pairs if target}
     environments = {environment for environment, _, target in pairs if not target}
     ways = []
     if targets:
-        ways.append(and_(_template.service_id.in_(services), _template.target_id.in_(targets)))
+        made_of = (_template.service_id.in_(services), _template.target_id.in_(targets))
+        ways.append(and_(*made_of, _template.uid.in_(uids)))
     if environments:
         ways.append(and_(_template.target_id.is_(None), _template.environment_id.in_(environments)))
     return ways
@@ -90,7 +96,7 @@ def _show(row: Any) -> dict[str, Any]:
     here = f"{PREFIX}/job_templates/{row.pk}"
     return resources.document(
         "job_template", "job_templates", row.pk, row.name, row.created_at,
-        description=f"{row.Environment.stage}, {row.runtime_type}",
+        description=f"{row.stage}, {row.runtime_type}",
         related={
             "launch": f"{here}/launch/",
             "survey_spec": f"{here}/survey_spec/",
@@ -107,16 +113,18 @@ def _show(row: Any) -> dict[str, Any]:
             "inventory": f"{PREFIX}/inventories/{row.inventory}/",
         },
         summary={
-            "project": summary(row.project, row.Project.name),
-            "inventory": summary(row.inventory, f"{row.Project.name} / {row.Environment.name}"),
+            "project": summary(row.project, row.project_name),
+            "inventory": summary(row.inventory, f"{row.project_name} / {row.environment_name}"),
         },
         job_type="run", project=row.project, inventory=row.inventory, organization=row.organization,
-        extra_vars="", limit="", job_tags="", skip_tags="",
-    ) | _asked(kinds.of_uid(row.uid))  # fmt: skip
+        extra_vars="", **dict.fromkeys(resources.ALWAYS_EMPTY, ""),
+        **_asked(kinds.of_uid(row.uid)),
+    )  # fmt: skip
 
 
-def _asked(about: About) -> dict[str, Any]:
-    """Return what a launch asks for."""
+@cache
+def _asked(about: About) -> Mapping[str, Any]:
+    """Return what a launch asks for, which is the same for all templates of a kind."""
     return {
         "ask_variables_on_launch": True,
         "ask_scm_branch_on_launch": about.has_versions,
@@ -138,16 +146,20 @@ JOB_TEMPLATES = Resource(
     columns=resources.columns(
         TemplateId.id, _template.name, _template.created_at,
         project=Column(ProjectId.id, "id", "The project of it."),
-        project__name=Column(Project.name),
+        project__name=Column(Project.name, help_text="The name of the project."),
         inventory=Column(InventoryId.id, "id", "The environment that it changes."),
         organization=Column(OrganizationId.id, "id", "The team that its project belongs to."),
     ),
     select=_select, show=_show, find=_find, kinds=("organization", "project", "inventory", "job_template"),
     fields={
         **resources.COMMON,
+        "job_type": ("string", "Always run."),
+        "extra_vars": ("string", "Always empty: the survey tells what there is."),
+        **dict.fromkeys(resources.ALWAYS_EMPTY, ("string", "Always empty: a job goes to all that it is for.")),
+        "survey_enabled": ("boolean", "Whether what it takes is asked for as a survey."),
         "ask_variables_on_launch": ("boolean", "Whether a launch takes extra_vars."),
         "ask_scm_branch_on_launch": ("boolean", "Whether a launch takes a version."),
-        "survey_enabled": ("boolean", "Whether what it takes is asked for as a survey."),
+        **{f"ask_{name}_on_launch": ("boolean", "Always false.") for name in _NEVER_ASKED},
     },
 )  # fmt: skip
 
@@ -156,6 +168,7 @@ UNIFIED_JOB_TEMPLATES = replace(
     JOB_TEMPLATES,
     path="unified_job_templates",
     about="Unified job templates: all of them are job templates here.",
+    detail_methods=(),
 )
 
 
@@ -164,7 +177,7 @@ def load(core: Core, actor: Actor, pk: str) -> Template:
     with core.database.read() as session:
         row = resource.row(session, actor, JOB_TEMPLATES, pk)
     return Template(
-        row.pk, row.name, row.uid, row.Project.id, row.Environment.id, row.service_id, row.target_id, row.inventory
+        row.pk, row.name, row.uid, row.project_id, row.environment_id, row.service_id, row.target_id, row.inventory
     )  # fmt: skip
 
 

@@ -73,8 +73,10 @@ class Door:
     def core(self) -> Core:
         return self.made.core
 
-    def person(self, name: str, role: str | None = "releaser", project: str = "prj", **rest: Any) -> Asker:
-        """Add somebody."""
+    def person(
+        self, name: str, role: str | None = "releaser", project: str | None = "prj", **rest: Any
+    ) -> Asker:
+        """Add somebody, with a role in a project or, for None, everywhere."""
         return Asker(self.people.add(name, role, project=project, **rest))
 
     def launch(

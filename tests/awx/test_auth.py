@@ -77,6 +77,15 @@ def test_a_wrong_password_opens_nothing_and_too_many_have_to_wait(named: Door) -
     assert log_in(client).status_code == 429
 
 
+def test_a_guesser_with_a_name_has_to_wait_and_a_token_still_passes(named: Door) -> None:
+    client, right = named.app.test_client(), ("awx-releaser", PASSWORD)
+    for _ in range(30):
+        last = client.get("/api/v2/me/", auth=("awx-releaser", "wrong"))
+    assert (last.status_code, int(last.headers["Retry-After"]) > 0) == (429, True)
+    assert client.get("/api/v2/me/", auth=right).status_code == 429
+    assert named.releaser.get("me/").status_code == 200
+
+
 @pytest.mark.parametrize(
     "following", ["https://elsewhere.example/", "//elsewhere.example", "/api/\\x", "/other"]
 )

@@ -49,10 +49,27 @@ def test_each_goes_through_its_own_gate_or_none(door: Door) -> None:
 
 
 @pytest.mark.parametrize(
-    "jobs", [None, [], "x", [1], [{}], [{"unified_job_template": "seven"}], [{"unified_job_template": 0}]]
+    "jobs",
+    [
+        None,
+        [],
+        "x",
+        [1],
+        [{}],
+        [{"unified_job_template": "seven"}],
+        [{"unified_job_template": 0}],
+        [{"unified_job_template": True}],
+        [{"unified_job_template": "9" * 5000}],
+        [{"unified_job_template": -1}],
+    ],
 )
 def test_what_is_wrong_is_named(door: Door, jobs: Any) -> None:
     assert door.releaser.post("bulk/job_launch/", {"jobs": jobs}).status_code in (400, 404)
+
+
+def test_a_number_may_come_as_text_which_a_playbook_makes_of_it(door: Door) -> None:
+    jobs = [{"unified_job_template": str(door.template["development"])}]
+    assert launch(door, {"jobs": jobs})["jobs"][0]["job_template"] == door.template["development"]
 
 
 @pytest.mark.parametrize("end", ["successful", "failed"])
@@ -75,6 +92,7 @@ def test_they_are_followed_as_one_which_ends_with_the_last(door: Door, end: str)
         door.made.work_apply()
     ended = whole(door, launched)
     assert (ended["status"], ended["failed"], bool(ended["finished"])) == (end, end == "failed", True)
+    assert isinstance(ended["elapsed"], float)
     named = {"unified_job_node__workflow_job": launched["id"], "order_by": "finished"}
     found = door.releaser.get("unified_jobs/", **named).json["results"]
     assert {job["id"] for job in found} == {job["id"] for job in launched["jobs"]}
@@ -124,7 +142,8 @@ def test_it_is_cancelled_as_one(door: Door) -> None:
     assert door.person("viewer", "viewer").post(path).status_code == 403
     assert door.releaser.post(path).status_code == 202
     assert {door.job(job["id"])["status"] for job in launched["jobs"]} == {"canceled"}
-    assert whole(door, launched)["status"] == "failed"
+    assert (whole(door, launched)["status"], whole(door, launched)["failed"]) == ("canceled", True)
+    assert door.releaser.get("workflow_jobs/", status="canceled").json["count"] == 1
     assert door.releaser.get(path).json == {"can_cancel": False}
     assert door.releaser.post(path).status_code == 409
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.awx.shop import DEVELOPMENT, PRODUCTION, Shop
+from tests.awx.shop import DEVELOPMENT, PASSWORD, PRODUCTION, Shop
 
 FOLDER = os.environ.get("TIDEGATE_TEST_AWX_COLLECTIONS", "")
 pytestmark = [
@@ -30,7 +30,9 @@ pytestmark = [
 VALUES = {"version": "2", "port": 8080}
 
 
-def played(shop: Shop, folder: Path, tasks: list[dict[str, Any]]) -> dict[str, Any]:
+def played(
+    shop: Shop, folder: Path, tasks: list[dict[str, Any]], who: dict[str, str] | None = None
+) -> dict[str, Any]:
     """Play tasks and return what each registered, by its name."""
     told = [
         {"ansible.builtin.copy": {"content": "{{ " + name + " | to_json }}", "dest": str(folder / name)}}
@@ -48,7 +50,7 @@ def played(shop: Shop, folder: Path, tasks: list[dict[str, Any]]) -> dict[str, A
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(folder), "LC_ALL": "C.UTF-8", "ANSIBLE_COLLECTIONS_PATH": FOLDER,
         "ANSIBLE_LOCALHOST_WARNING": "false", "CONTROLLER_HOST": shop.awx.url,
-        "CONTROLLER_OAUTH_TOKEN": shop.awx.token, "CONTROLLER_VERIFY_SSL": "false",
+        "CONTROLLER_VERIFY_SSL": "false", **(who or {"CONTROLLER_OAUTH_TOKEN": shop.awx.token}),
     }  # fmt: skip
     line = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", str(book)]
     done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=280, cwd=folder)
@@ -100,3 +102,76 @@ def test_launch_wait_list_and_cancel(shop: Shop, tmp_path: Path) -> None:
     assert found["limited"]["failed"] is True
     assert found["scheduled"]["changed"] is True
     assert shop.newest()["status"] == "canceled"
+
+
+def template(name: str) -> str:
+    """Return what a playbook says for the id of a template."""
+    query = f"'job_templates', query_params={{'name': '{name}'}}, return_ids=True, expect_one=True"
+    return f"{{{{ lookup('awx.awx.controller_api', {query}) }}}}"
+
+
+def test_several_at_once_and_what_they_come_to(shop: Shop, tmp_path: Path) -> None:
+    one = {"unified_job_template": template(DEVELOPMENT), "scm_branch": "1"}
+    tasks: list[dict[str, Any]] = [
+        {
+            "awx.awx.bulk_job_launch": {
+                "name": "from a playbook", "interval": 1,
+                "jobs": [{**one, "extra_data": {"version": "1", "port": 8081}}],
+            },
+            "register": "launched",
+        },
+        {
+            "awx.awx.bulk_job_launch": {
+                "interval": 1, "scm_branch": "3", "extra_vars": {"version": "3", "port": 8081}, "jobs": [one],
+            },
+            "register": "broken", "ignore_errors": True,
+        },
+        {
+            "awx.awx.bulk_job_launch": {"limit": "a", "jobs": [one]},
+            "register": "limited", "ignore_errors": True,
+        },
+        {
+            "awx.awx.bulk_job_launch": {
+                "wait": False,
+                "jobs": [
+                    {"unified_job_template": template(PRODUCTION), "scm_branch": "2", "extra_data": VALUES}
+                ],
+            },
+            "register": "waiting",
+        },
+        {
+            "awx.awx.job_cancel": {"job_id": "{{ waiting.job_info.jobs[0].id }}"},
+            "register": "cancelled",
+        },
+    ]  # fmt: skip
+    found = played(shop, tmp_path, tasks)
+    launched = found["launched"]
+    assert (launched["status"], launched["changed"], launched["job_info"]["type"]) == (
+        "successful", True, "workflow_job",
+    )  # fmt: skip
+    assert launched["elapsed"] > 0
+    assert (found["broken"]["failed"], found["broken"]["status"]) == (True, "failed")
+    assert found["limited"]["failed"] is True
+    assert "all hosts" in str(found["limited"]["response"]["json"])
+    assert found["waiting"]["status"] == "pending"
+    assert found["cancelled"]["changed"] is True
+    ended = shop.awx("workflow_jobs", "get", str(found["waiting"]["id"])).json
+    assert (ended["status"], ended["failed"]) == ("canceled", True)
+
+
+def test_a_name_and_a_password_are_taken_where_there_are_no_tokens_to_be_made(
+    shop: Shop, tmp_path: Path
+) -> None:
+    who = {"CONTROLLER_USERNAME": "requester", "CONTROLLER_PASSWORD": PASSWORD}
+    tasks: list[dict[str, Any]] = [
+        {"awx.awx.job_list": {"status": "successful"}, "register": "listed"},
+        {
+            "awx.awx.job_launch": {"job_template": PRODUCTION, "scm_branch": "2", "extra_vars": VALUES},
+            "register": "launched",
+        },
+        {"awx.awx.job_cancel": {"job_id": "{{ launched.id }}"}, "register": "cancelled"},
+    ]
+    found = played(shop, tmp_path, tasks, who)
+    assert "results" in found["listed"]
+    assert found["launched"]["status"] == "pending"
+    assert found["cancelled"]["changed"] is True

@@ -15,7 +15,7 @@ import pytest
 
 from tests.awx.command import Awx, Ran
 from tests.awx.shop import DEVELOPMENT, PASSWORD, PRODUCTION, Shop
-from tests.demo.rest import Person
+from tests.demo.rest import Person, Refused
 
 pytestmark = [pytest.mark.lab, pytest.mark.slow, pytest.mark.xdist_group("awx")]
 
@@ -182,19 +182,98 @@ def test_a_schedule_is_made_launches_and_is_deleted(shop: Shop) -> None:
     assert shop.awx("schedules", "delete", "soon").code == 0
 
 
-def test_several_are_launched_at_once(shop: Shop) -> None:
+def bulk(shop: Shop, *more: str) -> Ran:
+    """Launch version 1 in development and version 2 in production at once."""
     found = {each["name"]: each["id"] for each in shop.awx("job_templates", "list").json["results"]}
-    values = {"version": "2", "port": 8080}
     jobs = [
-        {"unified_job_template": found[PRODUCTION], "extra_data": values, "scm_branch": "2"} for _ in range(2)
-    ]
-    ran = shop.awx("bulk", "job_launch", "--jobs", json.dumps(jobs))
+        {
+            "unified_job_template": found[name], "scm_branch": version,
+            "extra_data": {"version": version, "port": port},
+        }
+        for name, version, port in ((DEVELOPMENT, "1", 8081), (PRODUCTION, "2", 8080))
+    ]  # fmt: skip
+    return shop.awx("bulk", "job_launch", "--jobs", json.dumps(jobs), *more)
+
+
+def test_several_are_launched_at_once_and_followed_as_one(shop: Shop) -> None:
+    ran = bulk(shop, "--name", "nightly")
     assert ran.code == 0, ran.out + ran.err
-    assert ran.json["type"] == "workflow_job"
+    assert (ran.json["type"], ran.json["name"]) == ("workflow_job", "nightly")
     newest = shop.awx("jobs", "list", "--order_by=-id").json["results"][:2]
     assert {job["related"]["source_workflow_job"] for job in newest} == {ran.json["url"]}
-    launched = shop.awx("workflow_jobs", "get", str(ran.json["id"])).json
-    assert (launched["status"], launched["finished"]) == ("pending", None)
+    number = str(ran.json["id"])
+    launched = shop.awx("workflow_jobs", "get", number).json
+    assert (launched["status"] in ("pending", "running"), launched["finished"]) == (True, None)
+    monitoring = shop.awx.start("workflow_jobs", "monitor", number)
+    waiting = _until(shop, lambda job: "waits for approval" in job["job_explanation"])
+    assert monitoring.poll() is None
+    shop.walked.approver.post(f"/deploy/releases/{_release(waiting)}/approve", {"comment": "looks right"})
+    out, err = monitoring.communicate(timeout=180)
+    assert monitoring.returncode == 0, out + err
+    for job in newest:
+        assert f"{job['id']} - {job['name']} successful" in out
+    listed = shop.awx("workflow_jobs", "list", "--name", "nightly", "--status", "successful").json
+    assert [each["id"] for each in listed["results"]] == [ran.json["id"]]
+    again = shop.awx("workflow_jobs", "monitor", number)
+    assert "Unable to monitor finished job" in again.out
+
+
+def test_several_are_cancelled_as_one(shop: Shop) -> None:
+    """awxkit has no command for it; its library has."""
+    ran = bulk(shop)
+    _until(shop, lambda job: "waits for approval" in job["job_explanation"])
+    script = (
+        "import os; from awxkit import api, config; from awxkit.api.client import Connection\n"
+        "config.base_url = os.environ['CONTROLLER_HOST']; connection = Connection(config.base_url)\n"
+        "connection.login(token=os.environ['CONTROLLER_OAUTH_TOKEN'])\n"
+        "v2 = api.Api(connection=connection).get().current_version.get()\n"
+        f"job = v2.workflow_jobs.get(id={ran.json['id']}).results[0].cancel()\n"
+        "job.wait_until_completed(timeout=120); print(job.get().finished is not None)\n"
+    )
+    assert _python(shop, script) == "True\n"
+    assert shop.newest()["status"] == "canceled"
+    assert shop.awx("workflow_jobs", "monitor", str(ran.json["id"])).code == 0
+
+
+def test_what_the_command_cannot_monitor_by_itself_is_launched_all_the_same(shop: Shop) -> None:
+    """awxkit 24.6.1 compares a number with nothing there: docs/awx.md says so."""
+    ran = bulk(shop, "--monitor")
+    assert ran.code != 0
+    assert "TypeError" in ran.out + ran.err
+    job = _until(shop, lambda job: "waits for approval" in job["job_explanation"])
+    assert job["name"] == PRODUCTION
+    shop.walked.approver.post(f"/deploy/releases/{_release(job)}/reject", {"comment": "not today"})
+
+
+def test_what_a_running_job_releases_to_is_not_deleted_and_the_job_goes_on(shop: Shop) -> None:
+    monitoring = shop.awx.start(*shop.launch(DEVELOPMENT, "2", "--monitor", *SOON))
+    job = _until(shop, lambda job: job["status"] == "running")
+    admin = Person(shop.admin.url, "admin", shop.admin.token)
+    release = admin.get(f"/deploy/releases/{_release(job)}")
+    for path in (f"/deploy/targets/{release['target_id']}", f"/services/{release['service_id']}"):
+        with pytest.raises(Refused, match="resource_in_use"):
+            admin.delete(path)
+    out, err = monitoring.communicate(timeout=180)
+    assert monitoring.returncode == 0, out + err
+    assert monitored(Ran(0, out, err)) == shop.stdout(job["id"])
+
+
+def test_a_notification_is_set_up_linked_and_taken_away(shop: Shop) -> None:
+    made = shop.admin(
+        "notification_templates", "create", "--name", "bell", "--project", "shop",
+        "--notification_type", "webhook",
+        "--notification_configuration", '{"url": "http://example.org/", "secret": "k"}',
+    )  # fmt: skip
+    assert made.code == 0, made.out + made.err
+    assert made.json["notification_configuration"]["secret"] == "$encrypted$"
+    for verb, there in (("associate", 1), ("disassociate", 0)):
+        ran = shop.admin("job_templates", verb, DEVELOPMENT, "--success_notification", "bell")
+        assert ran.code == 0, ran.out + ran.err
+        assert ran.json["count"] == there
+    changed = shop.admin("notification_templates", "modify", "bell", "--description", "rings")
+    assert (changed.code, changed.json["description"]) == (0, "rings")
+    assert shop.admin("notification_templates", "delete", "bell").code == 0
+    assert shop.admin("notification_templates", "list").json["count"] == 0
 
 
 def test_an_install_is_launched_and_followed_to_what_stands_against_it(shop: Shop) -> None:

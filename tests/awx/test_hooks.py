@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -77,6 +78,14 @@ def test_a_payload_is_taken_once(door: Door) -> None:
     assert push(door, key, X_GitHub_Delivery="2").status_code == 409
     assert releases(door) == 1
     assert push(door, key, {**PUSH, "after": "other"}).status_code == 202
+
+
+def test_the_same_payload_many_times_at_once_is_one_job(door: Door) -> None:
+    key = set_up(door)
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda number: push(door, key, X_GitHub_Delivery=str(number)), range(6)))
+    assert sorted(answer.status_code for answer in answers) == [202] + [409] * 5
+    assert releases(door) == 1
 
 
 def test_one_that_was_refused_can_be_sent_again(door: Door) -> None:

@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, event, func, select
 
-from controlplane.awx import launching, templates
+from controlplane.awx import deliveries, launching, templates
 from controlplane.awx.about import Asked
 from controlplane.awx.launching import Origin
 from controlplane.domain.errors import Problem
-from controlplane.services import approvals, releases, targets
+from controlplane.ports.runner import RunOutcome
+from controlplane.services import approvals, releases
+from controlplane.services.job_kinds import KINDS
 from controlplane.store.tables import AwxId, AwxJob, Event, Job, Release
 from tests.awx.conftest import SCHEMA, Asker, Door, extra_token
+from tests.services.installation import an_event
 
 
 def count(door: Door, table: Any) -> int:
@@ -397,24 +400,80 @@ def test_a_relaunch_asks_for_the_same_with_a_gate_of_its_own(door: Door) -> None
     assert refused.status_code == 400
 
 
-def test_what_a_job_is_of_is_not_deleted_under_it(door: Door) -> None:
-    door.previewed()
-    with pytest.raises(Problem) as refused:
-        targets.delete(door.core, door.made.actor("operator", "operator"), door.made.targets["development"])
-    assert refused.value.status == 409
+class Running:
+    """A job whose release is applied right now, as a worker does it."""
+
+    def __init__(self, door: Door) -> None:
+        self.job = door.previewed()
+        lease = door.made.claim()
+        assert lease is not None
+        assert lease.kind == "apply"
+        self.kind = KINDS[lease.kind](door.core, lease)
+        assert self.kind.begin() is not None
+
+    def print(self, counter: int, step: str) -> None:
+        """Have a step print its line."""
+        steps = [{"step": step, "status": "succeeded"}]
+        self.kind.record([an_event(counter, data={"changed": True, "steps": steps}, changed=True)])
+
+    def end(self, status: str) -> None:
+        """Have the run end."""
+        live = {"services": [{"name": "web", "running": 1}]}
+        results = {"a.apply": {"live": live}} if status == "successful" else {}
+        following = self.kind.end(RunOutcome(status, 0 if status == "successful" else 1, results))
+        if following is not None:
+            assert following.playbook == "release_cancel.yml"
+            self.kind.end(RunOutcome("successful", 0, {"a.cancel": {"ended": True}}))
 
 
-def test_a_template_that_goes_while_its_job_runs_takes_nothing_of_it_along(door: Door) -> None:
+def test_nothing_that_a_running_job_is_of_can_be_deleted(door: Door) -> None:
+    running = Running(door)
+    root = door.person("root", "admin", project=None).caller
+    for path in (
+        "/deploy/targets/tgt_development", "/services/svc", "/environments/env_development", "/projects/prj",
+    ):  # fmt: skip
+        answer = root.delete(path)
+        assert (answer.status_code, answer.json["error_key"]) == (409, "resource_in_use"), (path, answer.text)
+    assert door.job(running.job["id"])["status"] == "running"
+    running.end("successful")
+    assert door.job(running.job["id"])["status"] == "successful"
+
+
+@pytest.mark.parametrize("end", ["successful", "failed", "canceled"])
+def test_a_template_that_goes_while_its_job_runs_takes_nothing_of_it_along(door: Door, end: str) -> None:
     """No service lets that happen; whoever restores a part of a database may."""
-    job = door.previewed()
+    running = Running(door)
+    number, template = running.job["id"], running.job["job_template"]
+    running.print(1, "images_pull")
     with door.core.database.write() as session:
-        session.execute(delete(AwxId).where(AwxId.id == job["job_template"]))
-    assert door.releaser.get(f"job_templates/{job['job_template']}/").status_code == 404
-    assert door.job(job["id"])["status"] == "waiting"
-    door.made.work_apply()
-    ended = door.job(job["id"])
-    assert (ended["status"], ended["name"]) == ("successful", "shop / shop / development")
-    assert door.releaser.post(f"jobs/{job['id']}/relaunch/").status_code == 404
+        session.execute(delete(AwxId).where(AwxId.id == template))
+    for rest in ("", "launch/", "survey_spec/", "jobs/"):
+        assert door.releaser.get(f"job_templates/{template}/{rest}").status_code == 404
+    assert door.releaser.post(f"job_templates/{template}/launch/").status_code == 404
+    job = door.job(number)
+    assert (job["status"], job["name"], job["event_processing_finished"]) == (
+        "running", "shop / shop / development", False,
+    )  # fmt: skip
+    assert [each["id"] for each in door.releaser.get("jobs/", job_template=template).json["results"]] == [
+        number
+    ]
+    events = door.releaser.get(f"jobs/{number}/job_events/", order_by="start_line").json["results"]
+    assert [each["stdout"] for each in events] == ["ok: [a]"]
+    running.print(2, "project_up")
+    since = {"order_by": "start_line", "start_line__gte": events[-1]["end_line"]}
+    more = door.releaser.get(f"jobs/{number}/job_events/", **since).json["results"]
+    assert [(each["counter"], each["start_line"]) for each in more] == [(2, events[-1]["end_line"])]
+    assert door.releaser.get(f"jobs/{number}/cancel/").json == {"can_cancel": True}
+    if end == "canceled":
+        assert door.releaser.post(f"jobs/{number}/cancel/").status_code == 202
+    running.end(end)
+    deliveries.note_changes(door.core)
+    ended = door.job(number)
+    assert (ended["status"] == "successful") is (end == "successful"), ended
+    assert ended["status"] in ("error", "failed") if end == "failed" else ended["status"] == end
+    assert (ended["event_processing_finished"], bool(ended["finished"])) == (True, True)
+    assert door.releaser.get(f"jobs/{number}/stdout/").text == "ok: [a]\nok: [a]\n"
+    assert door.releaser.post(f"jobs/{number}/relaunch/").status_code == 404
     # It comes back under a number of its own: the old one is never used again.
     found = {each["name"]: each["id"] for each in door.releaser.get("job_templates/").json["results"]}
     assert found["shop / shop / development"] > max(door.template.values())

@@ -121,8 +121,32 @@ def test_pages_and_order(door: Door) -> None:
     assert events(door, job, counter=7)["results"][0]["counter"] == 7
 
 
+def test_what_came_after_an_event_is_found_by_its_id(door: Door) -> None:
+    first, job = door.launch(), door.launch()
+    write(door, first, every(5))
+    write(door, job, every(250))
+    everything = events(door, job)["results"]
+    assert events(door, job, id__gt=everything[247]["id"])["results"] == everything[248:]
+    assert events(door, job, id__lte=everything[1]["id"])["results"] == everything[:2]
+    assert events(door, job, id=everything[7]["id"])["results"] == [everything[7]]
+    assert events(door, job, order_by="-id", page_size=1)["results"] == everything[249:]
+    of_another = events(door, first)["results"][0]["id"]
+    assert events(door, job, id=of_another)["results"] == []
+    assert events(door, job, id__gt=of_another)["results"] == everything
+    assert events(door, first, id__gt=everything[0]["id"])["results"] == []
+
+
 @pytest.mark.parametrize(
-    "query", ["colour=1", "counter__regex=1", "counter=x", "start_line__gte=-1", "order_by=host"]
+    "query",
+    [
+        "start_line=" + "9" * 5000,
+        "id=x",
+        "colour=1",
+        "counter__regex=1",
+        "counter=x",
+        "start_line__gte=-1",
+        "order_by=host",
+    ],
 )
 def test_what_cannot_be_asked_is_refused(door: Door, query: str) -> None:
     job = door.launch()

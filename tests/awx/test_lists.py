@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from controlplane.awx.control import RESOURCES
 from controlplane.domain.identifier import new_id
@@ -78,6 +78,39 @@ def test_pages_are_numbered_and_complete(door: Door) -> None:
         assert (answer.status_code, name in answer.json) == (400, True)
 
 
+def statements(door: Door, path: str) -> int:
+    """Return how many statements the database is asked for an answer."""
+    asked: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    event.listen(door.core.database.engine, "before_cursor_execute", note)
+    assert door.releaser.get(path).status_code == 200
+    event.remove(door.core.database.engine, "before_cursor_execute", note)
+    return len(asked)
+
+
+def test_a_page_asks_the_database_as_often_however_long_it_is(door: Door) -> None:
+    """Whoever is asked, whether all has its number, which rows, what they are: no more, and never row by row."""
+    with door.core.database.write() as session:
+        now = door.core.clock.now()
+        for number in range(20):
+            session.add(
+                Service(
+                    id=f"svc{number}", project_id="prj", name=f"s{number}", runtime_type="compose", created_at=now
+                )
+            )  # fmt: skip
+    for _ in range(4):
+        door.launch()
+    assert door.releaser.get("job_templates/", page_size=200).json["count"] == 63
+    for name in LISTS:
+        path = RESOURCES[name]
+        one, many = (statements(door, f"{path}/?page_size={size}") for size in (1, 200))
+        assert one == many, name
+        assert many <= statements(door, "me/") + 4, name
+
+
 @pytest.mark.parametrize(
     ("query", "expected"),
     [
@@ -111,6 +144,15 @@ def test_filters_by_number_and_status(door: Door) -> None:
     assert [each["id"] for each in both] == [first, second]
     assert door.releaser.get("jobs/?status=pending").json["count"] == 2
     assert door.releaser.get("jobs/?status__in=running,successful").json["count"] == 0
+    assert door.releaser.get("jobs/?failed=true").json["count"] == 0
+    assert door.releaser.post(f"jobs/{second}/cancel/").status_code == 202
+    assert [each["id"] for each in door.releaser.get("jobs/?failed=true").json["results"]] == [second]
+    assert [each["id"] for each in door.releaser.get("jobs/?failed=false").json["results"]] == [first]
+    where = door.job(first)
+    for name in ("project", "inventory"):
+        found = door.releaser.get(f"jobs/?{name}={where[name]}").json["results"]
+        assert first in [each["id"] for each in found]
+        assert door.releaser.get(f"jobs/?{name}=0").json["count"] == 0
     of_template = door.releaser.get(f"jobs/?job_template={door.template['staging']}").json["results"]
     assert [each["id"] for each in of_template] == [second]
     assert door.releaser.get(f"job_templates/{door.template['staging']}/jobs/").json["count"] == 1
@@ -187,6 +229,21 @@ def test_options_of_a_launch_are_the_same_whether_it_is_there_or_not(door: Door)
     assert there.headers["Allow"] == "GET, POST, HEAD, OPTIONS"
     assert there.json["actions"]["POST"]["extra_vars"]["type"] == "json"
     assert door.app.test_client().options("/api/v2/job_templates/1/launch/").status_code == 401
+
+
+@pytest.mark.parametrize("name", ["page", "page_size", "id", "id__in", "id__gt", "project"])
+def test_a_number_of_any_length_is_refused_by_name(door: Door, name: str) -> None:
+    answer = door.releaser.get("jobs/", **{name: "9" * 5000})
+    assert (answer.status_code, name in answer.json) == (400, True)
+
+
+def test_who_administers_everything_is_told(door: Door) -> None:
+    root = door.person("root", "admin", project=None)
+    door.person("boss", "admin")
+    found = {each["username"]: each for each in root.get("users/", page_size=200).json["results"]}
+    assert {name for name, each in found.items() if each["is_superuser"]} == {"root"}
+    assert root.get(found["root"]["url"]).json["is_superuser"] is True
+    assert root.get("me/").json["results"][0]["is_superuser"] is True
 
 
 def test_users_are_those_that_the_api_shows(door: Door) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from controlplane.awx import recurrence, schedules
 from controlplane.awx.recurrence import NotTaken
+from controlplane.services import targets
 from tests.awx.conftest import Door
 
 DAILY = "DTSTART:20260101T130000Z RRULE:FREQ=DAILY;INTERVAL=1"
@@ -74,6 +75,20 @@ def test_it_launches_nothing_for_who_may_not_any_more(door: Door) -> None:
     schedules.launch_due(door.core)
     assert jobs_of(door, schedule) == []
     assert "revoked" in door.releaser.get(f"schedules/{schedule['id']}/").json["last_result"]
+
+
+def test_one_whose_template_is_gone_says_so_goes_on_and_can_be_deleted(door: Door) -> None:
+    schedule = make(door, "staging")
+    path = f"schedules/{schedule['id']}/"
+    targets.delete(door.core, door.made.actor("operator", "operator"), door.made.targets["staging"])
+    for following in ("2026-01-03", "2026-01-04"):
+        door.made.clock.pass_(days=1, hours=2)
+        schedules.launch_due(door.core)
+        told = door.releaser.get(path).json
+        assert told["last_result"].startswith("not launched: not_found"), told
+        assert told["next_run"] == f"{following}T13:00:00.000000Z"
+    assert jobs_of(door, schedule) == []
+    assert door.releaser.send("DELETE", path).status_code == 204
 
 
 def test_a_disabled_one_launches_nothing_and_a_changed_one_as_it_says(door: Door) -> None:
