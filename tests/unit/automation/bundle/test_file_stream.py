@@ -39,6 +39,7 @@ class Streaming:
                 assert process.stdin and process.stdout and process.stderr
                 os.set_blocking(process.stdout.fileno(), False)
                 self._send_initial_data(process.stdin, in_data, process)
+                process.stdin.close()
                 os.set_blocking(process.stdout.fileno(), True)
                 said = process.stdout.read().decode()
                 complained = process.stderr.read().decode()
@@ -156,6 +157,27 @@ def test_the_host_waits_while_it_is_found_out_what_it_lacks(
 
     told = file_stream.send(connection, connection.run, opening(tmp_path / "store"), slowly, abs)
     assert told["taken"] == [SHA256]
+
+
+def test_what_is_found_out_slowly_counts_where_the_host_lacks_nothing_and_has_ended(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_stream, "STILL_HERE_SECONDS", 0.1)
+    connection = Streaming()
+    file_stream.send(connection, connection.run, opening(tmp_path / "store"), all_of(file), abs)
+
+    def slowly(_looked: dict[str, Any]) -> list[file_stream.Piece]:
+        time.sleep(1)
+        return []
+
+    def refuse(looked: dict[str, Any]) -> list[file_stream.Piece]:
+        slowly(looked)
+        raise ReleaseError("artifact_checksum_mismatch", "a file that is not sent is faulty")
+
+    told = file_stream.send(connection, connection.run, opening(tmp_path / "store"), slowly, pytest.fail)
+    assert told["problem"] is None
+    with pytest.raises(ReleaseError, match="not sent is faulty"):
+        file_stream.send(connection, connection.run, opening(tmp_path / "store"), refuse, pytest.fail)
 
 
 def test_before_anything_was_sent_the_connection_may_try_again(tmp_path: Path, file: Path) -> None:

@@ -7,6 +7,7 @@ The program says first what it has, and is sent what it lacks then: one command 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -91,14 +92,15 @@ class _Stream:
             if first is not None:
                 self._begun = True
                 self._send(handle, self._pieces(handle, first))
-            handle.close()
         except BrokenPipeError:
             # The program ended, or ssh did: which of both, its exit code says.
-            return
+            pass
         except ReleaseError as error:
             # Raised from here it would be taken for a connection that failed.
             self.refused = error
-            handle.close()
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                handle.close()
 
     def _first(self, stdout: Any) -> dict[str, Any] | None:
         """What the program says first; None when it ends, or refuses, without having looked."""
@@ -124,8 +126,9 @@ class _Stream:
                 try:
                     return asked.result(STILL_HERE_SECONDS)
                 except TimeoutError:
-                    handle.write(b"\n")
-                    handle.flush()
+                    # A program that lacks nothing has ended: what it is not sent is found out all the same.
+                    with contextlib.suppress(BrokenPipeError):
+                        os.write(handle.fileno(), b"\n")
 
     def _send(self, handle: Any, pieces: list[Piece]) -> None:
         for one in pieces:
