@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a server's certificate names the VIP: one that is only slow is asked again, and no answer is no other name."""
+"""Whether a certificate names the VIP: a server that is only slow is asked again, and silence is no other name."""
 
 from __future__ import annotations
 
