@@ -21,6 +21,7 @@ _ADMIN = "/etc/kubernetes/admin.conf"
 UNNAMED = "it does not name the VIP"
 SET_ASIDE = "a run that was cut off has left its API server aside"
 _NAME_MISMATCHES = (62, 64)
+_TRIES, _PAUSE_SECONDS = 3, 1.0
 
 
 def gather(entry: Entry, host: str) -> Dict[str, Any]:
@@ -160,30 +161,42 @@ def is_kubeadm_made() -> bool:
 
 
 def certificate_fault(address: str, port: int, wanted: str) -> str:
-    """Empty when the server's certificate names `wanted`; otherwise what is wrong."""
-    try:
-        pem = ssl.get_server_certificate((address, port), timeout=5)
-    except (OSError, TypeError):
+    """Empty when the server's certificate names `wanted`; otherwise what is wrong. One that is slow is asked again."""
+    for attempt in range(1, _TRIES + 1):
         try:
-            socket.setdefaulttimeout(5)
-            pem = ssl.get_server_certificate((address, port))
+            return _named(address, port, wanted)
         except OSError as error:
-            return f"no TLS at {address}:{port}: {error}"
-        finally:
-            socket.setdefaulttimeout(None)
+            fault = f"no TLS at {address}:{port}: {error}"
+        if attempt < _TRIES:
+            time.sleep(_PAUSE_SECONDS)
+    return fault
+
+
+def _named(address: str, port: int, wanted: str) -> str:
+    """As `certificate_fault`, asked once. Raises OSError where the server shows no certificate."""
+    pem = _shown(address, port)
     # Its own certificate is trusted here: whom it names is the question, not who vouches for it.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=pem)
     context.verify_flags |= _PARTIAL_CHAIN
-    try:
-        with socket.create_connection((address, port), timeout=5) as raw:
+    with socket.create_connection((address, port), timeout=5) as raw:
+        try:
             with context.wrap_socket(raw, server_hostname=wanted):
                 return ""
-    except ssl.SSLCertVerificationError as error:
-        return UNNAMED if error.verify_code in _NAME_MISMATCHES else error.verify_message
-    except OSError as error:
-        # A server may ask for a client certificate after it has shown its own.
-        return "" if isinstance(error, ssl.SSLError) else str(error)
+        except ssl.SSLCertVerificationError as error:
+            return UNNAMED if error.verify_code in _NAME_MISMATCHES else error.verify_message
+        except ssl.SSLError:
+            # A server may ask for a client certificate after it has shown its own.
+            return ""
+
+
+def _shown(address: str, port: int) -> str:
+    """The certificate that a server shows, whoever vouches for it."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection((address, port), timeout=5) as raw:
+        with context.wrap_socket(raw) as line:
+            return ssl.DER_cert_to_PEM_cert(line.getpeercert(binary_form=True) or b"")
 
 
 def _plain(addresses: List[str]) -> List[str]:
