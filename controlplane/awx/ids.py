@@ -71,7 +71,8 @@ def uid_of(session: Any, kind: str, number: int) -> str | None:
 @cache
 def _which_lack(kinds: tuple[str, ...]) -> Select[Any]:
     """Return the query that says of each kind whether something of it has no number: each list asks it first."""
-    return select(*(_lacking(kind).exists().label(f"lacks_{kind}") for kind in kinds))
+    each: list[Any] = [_lacking(kind).exists().label(f"lacks_{kind}") for kind in kinds]
+    return select(*each)
 
 
 def _lacking(kind: str) -> Select[Any]:

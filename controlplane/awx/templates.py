@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, null, select, union_al
 from sqlalchemy.orm import Session, aliased
 
 from controlplane.awx import kinds, resource, resources
-from controlplane.awx.about import About, Template
+from controlplane.awx.about import Template
 from controlplane.awx.resource import Column, Resource, field
 from controlplane.awx.resources import PREFIX, InventoryId, OrganizationId, ProjectId, number_of, summary
 from controlplane.domain.permission import Actor
@@ -117,17 +117,17 @@ def _show(row: Any) -> dict[str, Any]:
             "inventory": summary(row.inventory, f"{row.project_name} / {row.environment_name}"),
         },
         job_type="run", project=row.project, inventory=row.inventory, organization=row.organization,
-        extra_vars="", **dict.fromkeys(resources.ALWAYS_EMPTY, ""),
-        **_asked(kinds.of_uid(row.uid)),
+        extra_vars="", limit="", job_tags="", skip_tags="",
+        **_asked(kinds.of_uid(row.uid).has_versions),
     )  # fmt: skip
 
 
 @cache
-def _asked(about: About) -> Mapping[str, Any]:
+def _asked(has_versions: bool) -> Mapping[str, Any]:
     """Return what a launch asks for, which is the same for all templates of a kind."""
     return {
         "ask_variables_on_launch": True,
-        "ask_scm_branch_on_launch": about.has_versions,
+        "ask_scm_branch_on_launch": has_versions,
         "survey_enabled": True,
         **{f"ask_{name}_on_launch": False for name in _NEVER_ASKED},
     }
@@ -189,7 +189,7 @@ def launch_document(core: Core, actor: Actor, pk: str) -> dict[str, Any]:
         questions = about.questions(session, template)
     needed = [question["variable"] for question in questions if question["required"]]
     return {
-        **_asked(about),
+        **_asked(about.has_versions),
         "can_start_without_user_input": not needed,
         "passwords_needed_to_start": [],
         "variables_needed_to_start": needed,
