@@ -294,6 +294,13 @@ def test_secrets_are_shown_nowhere(shop: ClusterReleases) -> None:
     assert not [secret for secret in known if any(secret in text for text in texts)]
 
 
+def test_a_secret_that_is_spelled_like_an_objects_name_does_not_change_what_a_preview_binds(
+    shop: ClusterReleases,
+) -> None:
+    preview = shop.preview(shop.spec("rel_1", CONFIG, SECRET, variables={"password": "settings"}))
+    assert set(preview["fingerprint_parts"]) == {"ConfigMap/settings", "Secret/keys"}
+
+
 def test_a_lower_token_is_refused_and_an_own_release_does_not_compare(shop: ClusterReleases) -> None:
     spec = shop.previewed(shop.spec("rel_1"), 10)
     assert shop.run("apply", spec), shop.said

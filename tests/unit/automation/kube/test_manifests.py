@@ -57,6 +57,17 @@ def test_places_of_secrets_are_known_by_name() -> None:
     assert comparison.secret_texts(manifests.stored(found.text())) == {"prefix-hunter22", "hunter22"}
 
 
+def test_a_secret_is_kept_from_what_is_told_by_line_as_json_and_in_a_url() -> None:
+    pem = "-----BEGIN-----\nbm90IGEga2V5\n-----END-----"
+    for key, told in (
+        (pem, "read bm90IGEga2V5 of a file"), ('a "word"', r'{"key": "a \"word\""}'), ("a/b c", "db://x:a%2Fb%20c@db"),
+    ):  # fmt: skip
+        found = manifests.render(DEPLOYMENT, {**VALUES, "key": key}, SCHEMA)
+        assert [one for one in comparison.secret_texts(found) if one in told], told
+    short = manifests.render(DEPLOYMENT, {**VALUES, "key": "abc"}, SCHEMA)
+    assert "abc" not in comparison.secret_texts(short), "a short one is likely to be another word"
+
+
 def test_a_release_that_was_stored_without_its_secrets_texts_is_read_as_it_was() -> None:
     text = '{"objects":[{"data":{"x":"hunter22"},"kind":"ConfigMap"}],"secrets":[[0,"data","x"]]}'
     found = manifests.stored(text)

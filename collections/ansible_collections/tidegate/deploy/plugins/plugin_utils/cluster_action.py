@@ -91,6 +91,8 @@ class ClusterAction(ActionBase):
             },
             self._hidden,
         )  # fmt: skip
+        # Names of objects and fields, and HMACs: an apply compares them, and a secret may be spelled as one of them.
+        result |= {name: found[name] for name in ("fingerprint", "fingerprint_parts", "conflicts")}
         self._keep({**result, "rendered": wanted.manifests.text()})
         if len(result["shown"]) > _MOST_SHOWN:
             result["shown"] = "The objects are in the result file only: together they are too long."

@@ -7,15 +7,13 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
+from ..release import redaction
 from ..release.errors import ReleaseError
 from . import apply, health, template
 from .fingerprint import Veil, by_service
 
 _LOOKS_SECRET = re.compile(r"PASS|SECRET|TOKEN|CREDENTIAL|PRIVATE|API_?KEY", re.IGNORECASE)
-# A shorter line of a secret text is likely to stand in a log for another reason.
-_LINE = 8
 _OWN_LABELS = (apply.DIGEST_LABEL, apply.RELEASE_LABEL)
 
 
@@ -50,19 +48,14 @@ def secret_values(document: Mapping[str, Any]) -> set[str]:
     An application may tell a secret that is part of a longer value, one line of it, or write it as JSON or in a URL.
     """
     values = {text.replace("$$", "$") for text in template.secret_texts(document)}
-    values |= {line.strip() for text in values for line in text.splitlines() if len(line.strip()) >= _LINE}
+    values |= redaction.lines(values)
     for path in template.secret_paths(document):
         node: Any = document
         for part in path:
             node = node[part]
         text = str(node).replace("$$", "$")
         values.add(text.partition("=")[2] if isinstance(path[-1], int) else text)
-    return {spelling for value in values for spelling in _spellings(value) if len(spelling) >= 4}
-
-
-def _spellings(text: str) -> tuple[str, ...]:
-    as_json = (json.dumps(text, ensure_ascii=only_ascii)[1:-1] for only_ascii in (True, False))
-    return (text, quote(text, safe=""), *as_json)
+    return redaction.spellings(values)
 
 
 def shown(document: Mapping[str, Any], veil: Veil) -> str:

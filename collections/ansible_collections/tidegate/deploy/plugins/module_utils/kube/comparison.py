@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ..release import redaction
 from ..release.veil import Veil
 from . import kinds, ownership
 from .manifests import Manifests, decoded, value_at
@@ -64,9 +65,9 @@ def hidden_paths(manifests: Manifests) -> dict[int, list[str]]:
 
 
 def secret_texts(manifests: Manifests) -> set[str]:
-    """The texts that must be shown nowhere."""
+    """The texts that must be shown nowhere: secret variables also by line, and as JSON and URLs have them."""
     texts = {str(value_at(manifests.objects[int(index)], path)) for index, *path in manifests.secrets}
-    texts.update(manifests.texts)
+    texts = redaction.spellings(texts | redaction.lines(manifests.texts) | {*manifests.texts})
     for thing in manifests.objects:
         texts |= texts_of_secret(thing)
     return {text for text in texts if len(text) >= 4}
