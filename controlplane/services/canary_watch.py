@@ -97,6 +97,8 @@ class CanaryWatchJob:
         self._findings = Findings()
         self._hosts: Mapping[str, RunHost] = {}
         self._steps: list[dict[str, Any]] = []
+        # The release's as the look began: one that was promoted meanwhile and waits again is not what was looked at.
+        self._version: int | None = None
 
     def begin(self) -> PlaybookRun | None:
         """Say what to run; nothing where the canary waits no more."""
@@ -104,7 +106,7 @@ class CanaryWatchJob:
             release = self._release(session)
             if _waiting(session, release) is not None:
                 place = run_place.of_target(self._core, session, session.get_one(Target, release.target_id))
-                self._hosts = place.hosts
+                self._hosts, self._version = place.hosts, release.version
                 return PlaybookRun(
                     job_id=self._lease.job_id,
                     playbook=PLAYBOOK,
@@ -158,7 +160,8 @@ class CanaryWatchJob:
             release = locking.release(session, str(params["release_id"]))
             job = jobs.fenced(session, self._lease)
             # What somebody decided meanwhile goes on as they decided.
-            waiting = _waiting(session, release, lock=True)
+            is_seen = self._version in (None, release.version)
+            waiting = _waiting(session, release, lock=True) if is_seen else None
             if waiting is not None and found.get("error_key") == UNWELL:
                 following = waiting.id
                 told = self._take_back(session, release, waiting, found, now)

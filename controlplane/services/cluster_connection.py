@@ -72,8 +72,14 @@ def run_kubeconfig(core: Core, cluster: Cluster) -> dict[str, Any]:
 
 
 def opened(core: Core, cluster: Cluster) -> Connection:
-    """Return the connection that is kept. It is secret."""
-    return kubeconfig.read(run_kubeconfig(core, cluster), allow_insecure=True)
+    """Return the connection that is kept. It is secret.
+
+    Raises:
+        Problem: `kubeconfig_unsafe`, where it is not verified and the installation lets no such in any more.
+    """
+    return kubeconfig.read(
+        run_kubeconfig(core, cluster), allow_insecure=core.settings.cluster_allow_insecure_tls
+    )
 
 
 def put(core: Core, cluster: Cluster, tried: Tried, report: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from controlplane.domain import resources
 from controlplane.domain.canonical import digest
-from controlplane.domain.cluster import GONE
+from controlplane.domain.cluster import GONE, UNVERIFIED
 from controlplane.domain.errors import Problem
 from controlplane.ports.runner import RunHost
 from controlplane.services import hosts
@@ -38,7 +38,8 @@ def of_target(core: Core, session: Session, target: Target) -> RunPlace:
     """Return where a target's releases go, with what is needed to get there.
 
     Raises:
-        Problem: `host_key_unconfirmed`, `cluster_unreachable` (it was taken away with its environment).
+        Problem: `host_key_unconfirmed`, `cluster_unreachable` (it was taken away with its environment),
+            `kubeconfig_unsafe` (its certificate is not verified, and the installation lets no such in any more).
     """
     if target.cluster_id is not None:
         return _cluster(core, session.get_one(Cluster, target.cluster_id), target)
@@ -85,6 +86,12 @@ def _cluster(core: Core, cluster: Cluster, target: Target) -> RunPlace:
             "cluster_unreachable",
             f"cluster {cluster.name} is gone: it was taken away with its environment",
             hint="Install the environment again, or let the target be on another cluster.",
+        )
+    if cluster.insecure_skip_tls_verify and not core.settings.cluster_allow_insecure_tls:
+        raise Problem(
+            "kubeconfig_unsafe",
+            f"cluster {cluster.name}: {UNVERIFIED}",
+            hint="Give its connection the cluster's certificate authority, or set cluster_allow_insecure_tls again.",
         )
     return RunPlace(
         "release_clusters",

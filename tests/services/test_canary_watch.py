@@ -166,6 +166,20 @@ def test_what_somebody_decided_during_the_look_goes_on_as_they_decided(
     assert "gate" not in params
 
 
+def test_one_that_was_promoted_during_the_look_and_waits_again_is_not_what_was_looked_at(
+    shop: Installation,
+) -> None:
+    release = waiting(shop)
+    canary_watch.look_where_due(shop.core)
+    kind, _run = begun(shop)
+    releases.promote(shop.core, shop.releaser, release["release_id"])
+    shop.work_apply(data={"changed": True, "paused": True, "steps": []})
+    before = actions(shop, release)
+    ended(kind, UNWELL)
+    assert shown(shop, release)["status"] == "paused"
+    assert actions(shop, release) == before
+
+
 def test_a_decision_before_the_look_began_ends_it_without_one(shop: Installation) -> None:
     release = waiting(shop)
     canary_watch.look_where_due(shop.core)

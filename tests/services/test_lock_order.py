@@ -17,10 +17,11 @@ from sqlalchemy import event
 
 from controlplane.domain.permission import system_actor
 from controlplane.ports.runner import RunOutcome
-from controlplane.services import approvals, audit, expiry, jobs, releases
+from controlplane.services import approvals, audit, canary_watch, expiry, jobs, releases, timeline
 from controlplane.services.job_kinds import KINDS
 from controlplane.services.jobs import LeaseLost
 from tests.services.installation import Installation, an_event
+from tests.services.test_canary_watch import UNWELL, begun, ended, waiting
 from tests.services.test_races import at_once
 from tests.services.test_releases import previewed
 
@@ -218,3 +219,23 @@ def test_the_scheduler_against_a_worker_that_comes_back(shop: Installation) -> N
         )
         assert_told(answers)
         assert outcome_of(shop, release_id) == "failed"
+
+
+@pytest.mark.parametrize("decide", [releases.promote, releases.abort, releases.cancel])
+def test_a_look_that_finds_a_canary_ill_meets_who_decides_on_it(shop: Installation, decide: Any) -> None:
+    for _round in range(ROUNDS):
+        release_id = waiting(shop)["release_id"]
+        shop.clock.pass_(seconds=60)
+        canary_watch.look_where_due(shop.core)
+        kind, _run = begun(shop)
+        answers = at_once(partial(decide, shop.core, shop.releaser, release_id), partial(ended, kind, UNWELL))
+        assert_told(answers)
+        told = timeline.of_release(shop.core, shop.releaser, release_id)["items"]
+        by_gate = [one for one in told if one["detail"].get("by") == "gate"]
+        has_decided = isinstance(answers[0], dict)
+        # Whoever came first is who decided; a cancel may follow the gate, which takes it back already.
+        assert len(by_gate) == (0 if has_decided else 1) or decide is releases.cancel
+        shop.work_apply(data={"changed": True, "steps": []})
+        assert outcome_of(shop, release_id) in ("applied", "failed")
+        is_promoted = decide is releases.promote and has_decided
+        assert (outcome_of(shop, release_id) == "applied") == is_promoted

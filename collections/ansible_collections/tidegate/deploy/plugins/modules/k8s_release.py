@@ -14,8 +14,8 @@ description:
   - Waits until workloads are ready, telling how far they are, and fails as soon as they cannot become so.
   - Deletes the pod of an earlier revision at which a StatefulSet's ordered update stands still, once it cannot start
     or was not ready for longer than its probes take; never under C(OnDelete), C(Parallel) or below a partition.
-  - A spec with strategy C(blue_green) or C(canary) must have a C(release_id), another one for each release: by it what
-    runs is told from what comes. A Job that failed runs again with each release.
+  - A spec with strategy C(blue_green) or C(canary) must have a C(release_id), another one for each release, by which
+    what runs is told from what comes. A Job that failed runs again with each release.
   - Prunes what an earlier release of the project applied and this one has not.
   - Refuses with C(preview_stale), nothing touched, when the cluster is not as the spec's fingerprint says.
 options:
