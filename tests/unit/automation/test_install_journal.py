@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import io
+import os
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +52,41 @@ def test_made_again_nothing_changes_and_a_new_content_replaces_our_own(
         assert len(todo.changes) == 2 * changes
     assert again(journal).undo("one")[1] == []
     assert list(tmp_path.glob("[fl]i*")) == []
+
+
+@contextlib.contextmanager
+def full_disk(journal: Journal) -> Iterator[None]:
+    """Nothing but the journal is put in its place any more."""
+
+    def replace(making: str, path: str) -> None:
+        if path != journal._file:
+            raise OSError(errno.ENOSPC, "No space left on device", path)
+        os.rename(making, path)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(installed.os, "replace", replace)
+        yield
+
+
+@pytest.mark.parametrize("what", ["file", "link"])
+def test_a_change_that_was_cut_is_made_by_the_next_run_or_undone(
+    tmp_path: Path, journal: Journal, what: str
+) -> None:
+    path = str(tmp_path / "ours")
+
+    def make(content: str) -> None:
+        getattr(Installed(again(journal), "one"), what)(path, content)
+
+    make("/a")
+    for content in ("/b", "/c"):
+        with full_disk(journal), pytest.raises(OSError, match="No space left"):
+            make(content)
+    make("/d")
+    assert (os.readlink(path) if what == "link" else Path(path).read_text()) == "/d"
+    with full_disk(journal), pytest.raises(OSError, match="No space left"):
+        make("/e")
+    assert again(journal).undo("one") == ([f"{what} {path}"], [])
+    assert not os.path.lexists(path)
 
 
 def test_somebody_else_s_file_is_never_replaced_or_removed(tmp_path: Path, journal: Journal) -> None:

@@ -11,7 +11,7 @@ import tarfile
 from typing import Any, Dict, List
 
 from ..release.errors import ReleaseError
-from .journal import _SYSTEMD, Journal, digest, read_hosts, run, write_hosts
+from .journal import _SYSTEMD, Journal, digest, is_own, read_hosts, run, write_hosts
 
 PROGRAMS = "/usr/local/lib/tidegate/runtime"
 _PIECE = 1 << 20
@@ -65,7 +65,7 @@ class Installed:
         if there == wanted:
             return False
         ours = self._journal.find(kind, name or path)
-        if os.path.lexists(path) and there != ours.get("sha256"):
+        if os.path.lexists(path) and not is_own(ours, "sha256", there):
             raise ReleaseError(
                 "conflict",
                 f"{path} is there and is not Tidegate's",
@@ -74,7 +74,8 @@ class Installed:
         if self._only_promised(f"write {path}"):
             return True
         self.folder(os.path.dirname(path))
-        self._journal.note(self._step, kind, name or path, sha256=wanted)
+        # Cut before the new content is in place, the old one is ours still.
+        self._journal.note(self._step, kind, name or path, sha256=wanted, was=there)
         making = path + ".tidegate-making"
         with open(making, "w", encoding="utf-8") as out:
             out.write(content)
@@ -86,13 +87,13 @@ class Installed:
         """A link leads there. Raises ReleaseError conflict where something else is in its place."""
         if os.path.islink(path) and os.readlink(path) == target:
             return
-        ours = self._journal.find("link", path)
-        if os.path.lexists(path) and not (os.path.islink(path) and os.readlink(path) == ours.get("target")):
+        ours, there = self._journal.find("link", path), os.readlink(path) if os.path.islink(path) else ""
+        if os.path.lexists(path) and not is_own(ours, "target", there):
             raise ReleaseError("conflict", f"{path} is there and is not Tidegate's", "Move it away.")
         if self._only_promised(f"link {path}"):
             return
         self.folder(os.path.dirname(path))
-        self._journal.note(self._step, "link", path, target=target)
+        self._journal.note(self._step, "link", path, target=target, was=there)
         making = path + ".tidegate-making"
         if os.path.lexists(making):
             os.unlink(making)

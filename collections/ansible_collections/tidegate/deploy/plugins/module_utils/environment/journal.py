@@ -121,6 +121,12 @@ def digest(path: str) -> str:
         return hashlib.sha256(file.read()).hexdigest()
 
 
+def is_own(entry: Dict[str, Any], part: str, there: str) -> bool:
+    """Whether what is there now, a sum or a link's target, is what an entry made, or was about to replace: `part` is
+    the field that tells."""
+    return bool(there) and there in (entry.get(part), entry.get("was"))
+
+
 def read_hosts() -> List[str]:
     """The lines of /etc/hosts."""
     with open(_HOSTS, encoding="utf-8") as file:
@@ -138,21 +144,19 @@ def _undo_file(entry: Dict[str, Any]) -> str:
     path = entry["name"]
     if not os.path.lexists(path):
         return ""
-    if digest(path) != entry["sha256"]:
+    if not is_own(entry, "sha256", digest(path)):
         return "somebody changed it since"
-    if entry.get("before") is not None:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(entry["before"])
-        return ""
     os.unlink(path)
     return ""
 
 
 def _undo_link(entry: Dict[str, Any]) -> str:
-    if os.path.islink(entry["name"]) and os.readlink(entry["name"]) == entry["target"]:
-        os.unlink(entry["name"])
+    if not os.path.lexists(entry["name"]):
         return ""
-    return "somebody changed it since" if os.path.lexists(entry["name"]) else ""
+    if not os.path.islink(entry["name"]) or not is_own(entry, "target", os.readlink(entry["name"])):
+        return "somebody changed it since"
+    os.unlink(entry["name"])
+    return ""
 
 
 def _undo_folder(entry: Dict[str, Any]) -> str:
@@ -176,7 +180,7 @@ def _undo_unit(entry: Dict[str, Any]) -> str:
     done = run("systemctl", "stop", name)
     run("systemctl", "disable", name)
     path = os.path.join(_SYSTEMD, name)
-    if digest(path) not in ("", entry["sha256"]):
+    if digest(path) and not is_own(entry, "sha256", digest(path)):
         return "somebody changed it since: it was stopped, and left"
     if os.path.lexists(path):
         os.unlink(path)
