@@ -170,6 +170,8 @@ class EnvironmentAction(ActionBase):
         payload = {
             "step": self.STEP,
             "timeout": self._timeout(),
+            # What is run by hand has no name of its own: who works on the host under it may be anybody.
+            "patience": self._timeout() if self._spec.get("holder") else 0,
             "verb": self._verb,
             "work": work,
             "holder": str(self._spec.get("holder") or BY_HAND),

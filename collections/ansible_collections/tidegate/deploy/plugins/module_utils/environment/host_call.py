@@ -17,8 +17,8 @@ Work = Callable[[Dict[str, Any], Journal, bool], Dict[str, Any]]
 
 
 def answer(apply: Work, rollback: Optional[Callable[[Journal], Dict[str, Any]]] = None) -> None:
-    """Run as a module: `payload` tells `verb` (apply or rollback), `work`, `holder`, `token`, `step`, and
-    `timeout` in seconds."""
+    """Run as a module: `payload` tells `verb` (apply or rollback), `work`, `holder`, `token`, `step`, and in seconds
+    `timeout` and `patience` (with a run of the same holder that works still)."""
     module = AnsibleModule(
         {
             "environment_spec_file": {"type": "path"},
@@ -39,7 +39,7 @@ def answer(apply: Work, rollback: Optional[Callable[[Journal], Dict[str, Any]]] 
         if module.check_mode:
             told = apply(given["work"], Journal(), True) if given["verb"] == "apply" else {"undone": ["all"]}
             module.exit_json(changed=bool(told.get("changes") or told.get("undone")), outcome=told)
-        with host_lock.held(given["holder"], given["token"]):
+        with host_lock.held(given["holder"], given["token"], given.get("patience") or 0):
             with time_limit.within(given.get("timeout") or 0, given.get("step") or "the step"):
                 if given["verb"] == "apply":
                     told = apply(given["work"], Journal(), False)

@@ -15,6 +15,7 @@ from ..release.errors import ReleaseError
 
 # An installer that says nothing for so long is gone: the longest that a play is on its way between two steps.
 CLAIM_SECONDS = 300
+_POLL_SECONDS = 0.5
 
 
 def path() -> str:
@@ -23,18 +24,16 @@ def path() -> str:
 
 
 @contextlib.contextmanager
-def held(holder: str, token: Optional[int]) -> Iterator[None]:
+def held(holder: str, token: Optional[int], seconds: float = 0) -> Iterator[None]:
     """Work on the host as `holder`. Raises ReleaseError resource_locked, naming whoever else is at work.
 
-    Another holder's claim ends when it is released, when nothing was heard of it for CLAIM_SECONDS, or when `token`
-    is greater than its own; a step that runs is never interrupted.
+    A run of the same holder that works still is waited for, for so many seconds: whoever lost its connection, or was
+    killed, comes again while it works. Another holder's claim ends when it is released, when nothing was heard of it
+    for CLAIM_SECONDS, or when `token` is greater than its own; a step that runs is never interrupted.
     """
     os.makedirs(os.path.dirname(path()), mode=0o755, exist_ok=True)
     with open(path(), "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise _locked(_read(file), "works on it") from None
+        _lock(file, holder, time.monotonic() + seconds)
         _require_free(_read(file), holder, token)
         _write(file, holder, token, time.time() + CLAIM_SECONDS)
         try:
@@ -45,21 +44,9 @@ def held(holder: str, token: Optional[int]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def held_to_the_end(holder: str, token: Optional[int], seconds: float) -> Iterator[None]:
-    """As `held`, for work that is done in one go, also when its connection is lost.
-
-    A run of the same holder is waited for, for so many seconds, because whoever lost it comes again while it works.
-    The claim ends with the work, however that ends.
-    """
-    until = time.monotonic() + seconds
+    """As `held`, for work that is done in one go: the claim ends with it, however that ends."""
     with contextlib.ExitStack() as stack:
-        while True:
-            try:
-                stack.enter_context(held(holder, token))
-                break
-            except ReleaseError as error:
-                if error.detail.get("holder") != holder or time.monotonic() > until:
-                    raise
-            time.sleep(1)
+        stack.enter_context(held(holder, token, seconds))
         try:
             yield
         finally:
@@ -87,6 +74,18 @@ def other(holder: str) -> str:
         return ""
     taken = known.get("holder") not in (None, holder) and known.get("until", 0) > time.time()
     return str(known["holder"]) if taken else ""
+
+
+def _lock(file: Any, holder: str, until: float) -> None:
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError:
+            known = _read(file)
+            if known.get("holder") != holder or time.monotonic() >= until:
+                raise _locked(known, "works on it") from None
+        time.sleep(_POLL_SECONDS)
 
 
 def _require_free(known: Dict[str, Any], holder: str, token: Optional[int]) -> None:
