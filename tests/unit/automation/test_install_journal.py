@@ -8,6 +8,7 @@ import errno
 import hashlib
 import io
 import os
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +115,70 @@ def test_a_promise_changes_nothing(tmp_path: Path, journal: Journal) -> None:
     todo.note("data", "/data")
     assert len(todo.changes) == 2
     assert list(tmp_path.iterdir()) == []
+
+
+class Systemd:
+    """Tells what it was asked; `dies_at` is a word at which the whole run is killed."""
+
+    def __init__(self) -> None:
+        self.dies_at, self.asked = "", list[str]()
+
+    def run(self, *argv: str, timeout: int = 120) -> subprocess.CompletedProcess[str]:
+        assert argv[0] == "systemctl" and timeout
+        if argv[1] == self.dies_at:
+            raise KeyboardInterrupt
+        if not argv[1].startswith("is-"):
+            self.asked.append(" ".join(argv[1:]))
+        said = {"is-active": "active", "is-enabled": "enabled"}.get(argv[1], "")
+        return subprocess.CompletedProcess(argv, 0, said, "")
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemd:
+    made = Systemd()
+    monkeypatch.setattr(installed, "run", made.run)
+    monkeypatch.setattr(installed, "_SYSTEMD", str(tmp_path / "units"))
+    return made
+
+
+@pytest.mark.parametrize("what", ["setting", "link", "unit"])
+def test_what_was_written_and_not_read_before_a_cut_is_read_by_the_next_run(
+    tmp_path: Path, journal: Journal, systemd: Systemd, what: str
+) -> None:
+    def install(content: str, **changed: str) -> list[str]:
+        given = {"setting": "1", "link": "/1", "unit": "1", **changed}
+        systemd.asked.clear()
+        todo = Installed(again(journal), "one")
+        has_changed = todo.file(str(tmp_path / "setting"), given["setting"])
+        todo.link(str(tmp_path / "link"), given["link"])
+        todo.units({"a.service": given["unit"], "b.service": content}, has_changed or bool(todo.changes))
+        return [one for one in systemd.asked if "restart" in one]
+
+    both = ["restart a.service", "restart b.service"]
+    assert install("1") == both
+    assert install("1") == []
+    for systemd.dies_at in ("daemon-reload", "restart"):
+        with pytest.raises(KeyboardInterrupt):
+            install("1", **{what: f"/{systemd.dies_at}"})
+        changed = {what: f"/{systemd.dies_at}"}
+        systemd.dies_at = ""
+        assert install("1", **changed) == both
+        assert install("1", **changed) == []
+
+
+def test_a_unit_that_waits_is_enabled_by_the_next_run_after_a_cut(journal: Journal, systemd: Systemd) -> None:
+    def install(content: str) -> list[str]:
+        systemd.asked.clear()
+        Installed(again(journal), "one").waiting_unit("a.service", content)
+        return list(systemd.asked)
+
+    assert install("1") == ["daemon-reload", "enable a.service"]
+    systemd.dies_at = "daemon-reload"
+    with pytest.raises(KeyboardInterrupt):
+        install("2")
+    systemd.dies_at = ""
+    assert install("2") == ["daemon-reload", "enable a.service"]
+    assert install("2") == []
 
 
 def archive(path: Path, name: str, kind: bytes = tarfile.REGTYPE) -> dict[str, Any]:

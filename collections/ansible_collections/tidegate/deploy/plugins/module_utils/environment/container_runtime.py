@@ -69,8 +69,7 @@ def apply(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[st
             todo.note("data", folder)
     if not os.path.exists("/sys/class/net/docker0"):
         todo.note("interface", "docker0")
-    for name, content in work["units"].items():
-        todo.unit(name, content, changed_with=read_anew)
+    todo.units(work["units"], changed_with=read_anew)
     version = "" if promise_only and todo.changes else _answers()
     return {"changes": todo.changes, "detail": {"engine_version": version, "adopted": False}}
 

@@ -75,7 +75,7 @@ class Installed:
             return True
         self.folder(os.path.dirname(path))
         # Cut before the new content is in place, the old one is ours still.
-        self._journal.note(self._step, kind, name or path, sha256=wanted, was=there)
+        self._journal.note(self._step, kind, name or path, sha256=wanted, was=there, unread=True)
         making = path + ".tidegate-making"
         with open(making, "w", encoding="utf-8") as out:
             out.write(content)
@@ -93,7 +93,7 @@ class Installed:
         if self._only_promised(f"link {path}"):
             return
         self.folder(os.path.dirname(path))
-        self._journal.note(self._step, "link", path, target=target, was=there)
+        self._journal.note(self._step, "link", path, target=target, was=there, unread=True)
         making = path + ".tidegate-making"
         if os.path.lexists(making):
             os.unlink(making)
@@ -103,7 +103,8 @@ class Installed:
     def waiting_unit(self, name: str, content: str) -> None:
         """A unit has this content and is enabled; somebody else starts it."""
         written = self.file(os.path.join(_SYSTEMD, name), content, "unit", name)
-        if not written and run("systemctl", "is-enabled", name).stdout.strip() == "enabled":
+        is_read = not written and not self._journal.find("unit", name).get("unread")
+        if is_read and run("systemctl", "is-enabled", name).stdout.strip() == "enabled":
             return
         if self._only_promised(f"enable {name}", also=not written):
             return
@@ -111,6 +112,7 @@ class Installed:
         done = run("systemctl", "enable", name)
         if done.returncode != 0:
             raise ReleaseError("preflight_failed", f"{name} cannot be enabled: {done.stderr.strip()[-500:]}")
+        self._journal.note(self._step, "unit", name, unread=False)
 
     def hosts_line(self, address: str, name: str) -> None:
         """/etc/hosts tells where a name is; a line of ours with another address is replaced, other lines stay."""
@@ -139,11 +141,19 @@ class Installed:
         with open(path, "w", encoding="utf-8") as file:
             file.write(value)
 
-    def unit(self, name: str, content: str, changed_with: bool, is_reloaded: bool = False) -> None:
-        """A unit runs with this content; it is started anew when that or what it reads (`changed_with`) changed.
+    def units(self, contents: Dict[str, str], changed_with: bool, is_reloaded: bool = False) -> None:
+        """Units run with these contents, by name; they are started anew when those or what they read changed:
+        `changed_with`, or what a run before this one wrote, and was cut before they were.
 
         One that `is_reloaded` does not stop for it where it runs already.
         """
+        changed_with = changed_with or self._journal.is_unread(self._step)
+        for name, content in contents.items():
+            self._unit(name, content, changed_with, is_reloaded)
+        if not self._promise_only:
+            self._journal.all_read(self._step)
+
+    def _unit(self, name: str, content: str, changed_with: bool, is_reloaded: bool) -> None:
         written = self.file(os.path.join(_SYSTEMD, name), content, "unit", name)
         active = run("systemctl", "is-active", name).stdout.strip() == "active"
         enabled = run("systemctl", "is-enabled", name).stdout.strip() == "enabled"

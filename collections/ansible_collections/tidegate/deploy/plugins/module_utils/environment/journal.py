@@ -54,6 +54,18 @@ class Journal:
             self.entries.append(entry)
         self._save()
 
+    def is_unread(self, step: str) -> bool:
+        """Whether a step wrote something, a setting or a unit, that no program has read since, as far as is known."""
+        return any(one.get("unread") for one in self.entries if one["step"] == step)
+
+    def all_read(self, step: str) -> None:
+        """What a step wrote is in force."""
+        unread = [one for one in self.entries if one["step"] == step and one.get("unread")]
+        for entry in unread:
+            entry["unread"] = False
+        if unread:
+            self._save()
+
     def undo(self, step: str) -> Tuple[List[str], List[str]]:
         """Take away what a step made, the last first; answers what was undone, and what was left and why."""
         undone: List[str] = []
