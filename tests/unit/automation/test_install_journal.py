@@ -10,7 +10,7 @@ import io
 import os
 import subprocess
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +210,43 @@ def test_programs_are_unpacked_by_their_base_names_once(
     assert (folder / "tool").stat().st_mode & 0o777 == 0o755
     todo.programs("tools", artifact)
     assert todo.changes == ["unpack tools"]
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Tells in their order which paths were forced to the disk, and which got another name."""
+    told: list[str] = []
+
+    def fsync(number: int) -> None:
+        told.append("kept " + os.path.basename(os.readlink(f"/proc/self/fd/{number}")))
+
+    def renaming(rename: Callable[[str, str], None]) -> Callable[[str, str], None]:
+        def tell(origin: str, goal: str) -> None:
+            rename(origin, goal)
+            told.append("named " + os.path.basename(goal))
+
+        return tell
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(os, name, renaming(getattr(os, name)))
+    return told
+
+
+def test_what_has_its_name_is_on_the_disk_before_and_its_name_after(
+    tmp_path: Path, journal: Journal, programs: Path, disk: list[str]
+) -> None:
+    artifact = archive(tmp_path / "a.tar", "tool")
+    todo = Installed(journal, "one")
+    goal = os.path.basename(todo.programs("tools", artifact))
+    noted = ["kept journal.json.making", "named journal.json", "kept state"]
+    assert disk == [*noted, "kept tool", f"kept {goal}.making", f"named {goal}", "kept programs"]
+    disk.clear()
+    todo.file(str(programs / "settings"), "a")
+    assert disk == [*noted, "kept settings.tidegate-making", "named settings", "kept programs"]
+    disk.clear()
+    todo.link(str(programs / "link"), "/a")
+    assert disk == [*noted, "named link", "kept programs"]
 
 
 def test_what_is_altered_or_no_plain_file_is_not_unpacked(

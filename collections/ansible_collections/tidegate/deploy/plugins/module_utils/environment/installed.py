@@ -11,7 +11,7 @@ import tarfile
 from typing import Any, Dict, List
 
 from ..release.errors import ReleaseError
-from .journal import _SYSTEMD, Journal, digest, is_own, read_hosts, run, write_hosts
+from .journal import _SYSTEMD, Journal, digest, is_own, keep, read_hosts, run, write_hosts
 
 PROGRAMS = "/usr/local/lib/tidegate/runtime"
 _PIECE = 1 << 20
@@ -46,7 +46,12 @@ class Installed:
         finally:
             if os.path.exists(copy):
                 os.unlink(copy)
+        # A folder that has its name is whole, also after a loss of power.
+        for one in os.listdir(making):
+            keep(os.path.join(making, one))
+        keep(making)
         os.rename(making, goal)
+        keep(PROGRAMS)
         return goal
 
     def folder(self, path: str) -> None:
@@ -79,8 +84,11 @@ class Installed:
         making = path + ".tidegate-making"
         with open(making, "w", encoding="utf-8") as out:
             out.write(content)
-        os.chmod(making, 0o644)
+            os.fchmod(out.fileno(), 0o644)
+            out.flush()
+            os.fsync(out.fileno())
         os.replace(making, path)
+        keep(os.path.dirname(path))
         return True
 
     def link(self, path: str, target: str) -> None:
@@ -99,6 +107,7 @@ class Installed:
             os.unlink(making)
         os.symlink(target, making)
         os.replace(making, path)
+        keep(os.path.dirname(path))
 
     def waiting_unit(self, name: str, content: str) -> None:
         """A unit has this content and is enabled; somebody else starts it."""

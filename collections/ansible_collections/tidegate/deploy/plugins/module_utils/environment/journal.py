@@ -105,6 +105,16 @@ class Journal:
             out.flush()
             os.fsync(out.fileno())
         os.replace(making, self._file)
+        keep(os.path.dirname(self._file))
+
+
+def keep(path: str) -> None:
+    """Have a file's content, or a folder's names, outlast a loss of power."""
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def run(*argv: str, timeout: int = 120) -> "subprocess.CompletedProcess[str]":
