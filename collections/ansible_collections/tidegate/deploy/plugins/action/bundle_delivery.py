@@ -12,11 +12,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import bundle_receiver, step_record
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
-from ansible_collections.tidegate.deploy.plugins.plugin_utils import bundle_source, file_stream, progress
+from ansible_collections.tidegate.deploy.plugins.plugin_utils import (
+    bundle_source,
+    file_stream,
+    host_access,
+    progress,
+)
 
 MODULE = "tidegate.deploy.bundle_delivery"
 # A cut is often short: after each try without a byte of progress wait longer, then leave it to the next run.
@@ -42,6 +47,9 @@ class ActionModule(ActionBase):
             return self._failed(
                 "ssh_unreachable", f"the delivery was cut: {error.message}", hint, started, {}
             )
+        except AnsibleError as error:
+            why = host_access.refused(error)
+            return self._failed(why.error_key, str(why), why.hint, started, {})
 
     def _deliver(self, started: float) -> dict[str, Any]:
         asked = self._asked()
@@ -159,15 +167,7 @@ class ActionModule(ActionBase):
         if answer.get("unreachable"):
             raise AnsibleConnectionFailure(answer.get("msg", "unreachable"))
         if answer.get("failed"):
-            said = str(answer.get("msg") or "")
-            if "error_key" not in answer:
-                said += " " + str(answer.get("module_stderr") or answer.get("exception") or "")[-1500:]
-            raise ReleaseError(
-                answer.get("error_key", "internal_error"),
-                said,
-                answer.get("hint", ""),
-                **(answer.get("detail") or {}),
-            )
+            raise host_access.failed(answer)
         return dict(answer)
 
     def _detail(self) -> dict[str, Any]:
