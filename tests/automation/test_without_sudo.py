@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A user who may not become root is told so, by every step of an install: it is the login's fault, and nobody else's."""
+"""A user who may not become root is told so, by every step of an install: it is the login's fault."""
 
 from __future__ import annotations
 
@@ -72,7 +72,10 @@ def play(folder: Path, tasks: dict[str, dict[str, Any]]) -> dict[str, dict[str, 
     ]
     told = ", ".join(f"'{name}': {name}.tidegate" for name in tasks)
     path = f"{folder}/{{{{ inventory_hostname }}}}.told"
-    kept = {"ansible.builtin.copy": {"content": "{{ {" + told + "} | to_json }}", "dest": path}, "become": False}
+    kept = {
+        "ansible.builtin.copy": {"content": "{{ {" + told + "} | to_json }}", "dest": path},
+        "become": False,
+    }
     play = {"hosts": "all", "gather_facts": False, "become": True, "tasks": [*steps, kept]}
     (folder / "play.json").write_text(json.dumps([play]))
     done = subprocess.run(

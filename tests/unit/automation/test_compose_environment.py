@@ -64,5 +64,7 @@ def test_a_container_is_tried_and_those_of_the_killed_are_taken_away_alone(
     engine = Engine(killed, at_work)
     monkeypatch.setattr(compose_environment, "run", engine.run)
     assert compose_environment.apply(WORK, journal, False)["changes"] == []
-    assert [call[3] for call in engine.calls if call[0] == "run"] == [f"tidegate-environment-test-{os.getpid()}"]
+    assert [call[3] for call in engine.calls if call[0] == "run"] == [
+        f"tidegate-environment-test-{os.getpid()}"
+    ]
     assert engine.containers == {at_work}

@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tidegate.deploy.plugins.module_utils.environment import installed
+from ansible_collections.tidegate.deploy.plugins.module_utils.environment import (
+    earlier_state,
+    installed,
+)
+from ansible_collections.tidegate.deploy.plugins.module_utils.environment import (
+    journal as journal_of_host,
+)
 from ansible_collections.tidegate.deploy.plugins.module_utils.environment.installed import Installed
 from ansible_collections.tidegate.deploy.plugins.module_utils.environment.journal import Journal
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
@@ -137,7 +143,7 @@ class Systemd:
 def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemd:
     made = Systemd()
     monkeypatch.setattr(installed, "run", made.run)
-    monkeypatch.setattr(installed, "_SYSTEMD", str(tmp_path / "units"))
+    monkeypatch.setattr(installed, "SYSTEMD", str(tmp_path / "units"))
     return made
 
 
@@ -179,6 +185,98 @@ def test_a_unit_that_waits_is_enabled_by_the_next_run_after_a_cut(journal: Journ
     systemd.dies_at = ""
     assert install("2") == ["daemon-reload", "enable a.service"]
     assert install("2") == []
+
+
+class Host:
+    """A host that tasks install on; `undo` takes some of them back."""
+
+    def __init__(self, folder: Path, journal: Journal, systemd: Systemd) -> None:
+        self.folder, self._file, self.systemd = folder, journal._file, systemd
+
+    def install(self, task: str, content: str, *more: str) -> None:
+        todo = Installed(Journal(self._file, task=task), "one")
+        for name in ("settings", *more):
+            todo.file(str(self.folder / "etc" / name), content)
+        todo.link(str(self.folder / "etc/link"), f"/{content}")
+        todo.units({"a.service": content}, False)
+
+    def undo(self, *tasks: str) -> tuple[list[str], list[str]]:
+        self.systemd.asked.clear()
+        return Journal(self._file, undoes=tasks or None).undo("one")
+
+    def has(self) -> dict[str, str]:
+        files = [*(self.folder / "etc").glob("*"), *(self.folder / "units").glob("*")]
+        return {one.name: os.readlink(one)[1:] if one.is_symlink() else one.read_text() for one in files}
+
+
+@pytest.fixture
+def host(tmp_path: Path, journal: Journal, systemd: Systemd, monkeypatch: pytest.MonkeyPatch) -> Host:
+    for module in (earlier_state, journal_of_host):
+        monkeypatch.setattr(module, "SYSTEMD", str(tmp_path / "units"))
+    monkeypatch.setattr(journal_of_host, "run", systemd.run)
+    return Host(tmp_path, journal, systemd)
+
+
+ALL = ("settings", "link", "a.service")
+
+
+def test_an_undo_takes_back_what_its_task_did_and_nothing_that_was_there_before(host: Host) -> None:
+    host.install("task 1", "1")
+    host.install("task 2", "2", "added")
+    assert host.has() == dict.fromkeys((*ALL, "added"), "2")
+    undone, left = host.undo("task 2")
+    assert (host.has(), left) == (dict.fromkeys(ALL, "1"), [])
+    assert [one for one in undone if "as it was before" not in one] == [f"file {host.folder}/etc/added"]
+    assert host.systemd.asked == ["daemon-reload", "try-restart a.service"]
+    assert host.undo("task 2") == ([], []) and host.systemd.asked == []
+    host.undo("task 1")
+    assert host.has() == {}
+
+
+def test_an_undo_of_a_task_that_changed_nothing_changes_nothing(host: Host) -> None:
+    host.install("task 1", "1")
+    host.install("task 2", "1")
+    assert host.undo("task 2") == ([], []) and host.systemd.asked == []
+    assert host.has() == dict.fromkeys(ALL, "1")
+
+
+def test_tasks_that_came_after_are_undone_together_and_all_of_them_to_nothing(host: Host) -> None:
+    for number in ("1", "2", "3"):
+        host.install(f"task {number}", number)
+    host.undo("task 2", "task 3")
+    assert host.has() == dict.fromkeys(ALL, "1")
+    host.install("task 4", "4")
+    assert host.undo()[1] == []
+    assert host.has() == {}
+
+
+def test_what_another_did_since_is_left_and_named(host: Host) -> None:
+    for number in ("1", "2", "3"):
+        host.install(f"task {number}", number)
+    undone, left = host.undo("task 2")
+    assert undone == [] and len(left) == len(ALL)
+    assert "unit a.service: task 3 changed it since" in left
+    assert host.has() == dict.fromkeys(ALL, "3")
+
+
+def test_what_was_changed_by_somebody_is_left_and_named(host: Host) -> None:
+    host.install("task 1", "1")
+    host.install("task 2", "2")
+    (host.folder / "etc/settings").write_text("mine")
+    assert host.undo("task 2")[1] == [f"file {host.folder}/etc/settings: somebody changed it since"]
+    assert host.has() == {"settings": "mine", "link": "1", "a.service": "1"}
+
+
+def test_an_undo_that_was_cut_before_a_unit_started_anew_starts_it_when_it_goes_on(host: Host) -> None:
+    host.install("task 1", "1")
+    host.install("task 2", "2")
+    host.systemd.dies_at = "try-restart"
+    with pytest.raises(KeyboardInterrupt):
+        host.undo("task 2")
+    host.systemd.dies_at = ""
+    host.undo("task 2")
+    assert host.systemd.asked == ["daemon-reload", "try-restart a.service"]
+    assert host.has() == dict.fromkeys(ALL, "1")
 
 
 def archive(path: Path, name: str, kind: bytes = tarfile.REGTYPE) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class ActionModule(EnvironmentAction):
             "steps": [one["name"] for one in steps],
             "hooks": [one["name"] for one in steps if "hook" in one],
             "inputs": inputs,
+            "rollback": self._spec.get("rollback"),
             "work": step_work.of(bundle, self._spec, inputs, nodes, self._host, artifacts),
         }
 

@@ -184,6 +184,8 @@ class EnvironmentAction(ActionBase):
             "work": work,
             "holder": str(self._spec.get("holder") or BY_HAND),
             "token": self._spec.get("fencing_token"),
+            "task": str(self._spec.get("task_id") or BY_HAND),
+            "undoes": (self._spec.get("rollback") or {}).get("undoes"),
             "last": self._ends(),
         }
         answer = self._execute_module(

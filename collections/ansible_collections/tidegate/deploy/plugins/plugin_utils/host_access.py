@@ -10,11 +10,14 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
-_HINT = "Let the user become root with sudo: without a password, or with the one that is given (become_password)."
+_HINT = (
+    "Let the user become root with sudo: without a password, or with the one that is given (become_password)."
+)
 # What Ansible itself says when it could not become another user.
 _BECOME = re.compile(r"password|sudo|become|privilege", re.IGNORECASE)
 _SUDO = re.compile(
-    r"^(\S*/)?(sudo|doas): |is not in the sudoers file|may not run sudo|sudo: (command )?not found", re.MULTILINE
+    r"^(\S*/)?(sudo|doas): |is not in the sudoers file|may not run sudo|sudo: (command )?not found",
+    re.MULTILINE,
 )
 
 
@@ -32,7 +35,9 @@ def failed(answer: dict[str, Any]) -> ReleaseError:
     if "error_key" in answer:
         detail = answer.get("detail") or {}
         return ReleaseError(answer["error_key"], said, answer.get("hint", ""), **detail)
-    more = "\n".join(str(answer[name]) for name in ("module_stderr", "module_stdout", "exception") if answer.get(name))
+    more = "\n".join(
+        str(answer[name]) for name in ("module_stderr", "module_stdout", "exception") if answer.get(name)
+    )
     if _SUDO.search(more):
         return ReleaseError("ssh_auth_failed", f"the user cannot become root: {more.strip()[-500:]}", _HINT)
     return ReleaseError("internal_error", f"{said} {more}".strip()[-2000:])

@@ -88,7 +88,9 @@ def try_container(reference: str) -> None:
 
 def _remove_left() -> None:
     """Take away the containers of those that were killed while they tried."""
-    listed = run("docker", "ps", "--all", "--filter", f"name=^/?{_CONTAINER}[0-9]+$", "--format", "{{.Names}}")
+    listed = run(
+        "docker", "ps", "--all", "--filter", f"name=^/?{_CONTAINER}[0-9]+$", "--format", "{{.Names}}"
+    )
     for name in listed.stdout.split():
         process = name[len(_CONTAINER) :]
         if process == str(os.getpid()) or not os.path.exists(f"/proc/{process}"):

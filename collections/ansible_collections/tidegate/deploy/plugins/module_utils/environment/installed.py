@@ -11,7 +11,17 @@ import tarfile
 from typing import Any, Dict, List
 
 from ..release.errors import ReleaseError
-from .journal import _SYSTEMD, Journal, digest, is_own, keep, read_hosts, run, write_hosts
+from .journal import Journal, run
+from .own_files import (
+    SYSTEMD,
+    digest,
+    is_own,
+    keep,
+    read_hosts,
+    write_file,
+    write_hosts,
+    write_link,
+)
 
 PROGRAMS = "/usr/local/lib/tidegate/runtime"
 _PIECE = 1 << 20
@@ -79,16 +89,10 @@ class Installed:
         if self._only_promised(f"write {path}"):
             return True
         self.folder(os.path.dirname(path))
+        before = {"sha256": there, "content": _text(path)} if there else None
         # Cut before the new content is in place, the old one is ours still.
-        self._journal.note(self._step, kind, name or path, sha256=wanted, was=there, unread=True)
-        making = path + ".tidegate-making"
-        with open(making, "w", encoding="utf-8") as out:
-            out.write(content)
-            os.fchmod(out.fileno(), 0o644)
-            out.flush()
-            os.fsync(out.fileno())
-        os.replace(making, path)
-        keep(os.path.dirname(path))
+        self._journal.note(self._step, kind, name or path, before, sha256=wanted, was=there, unread=True)
+        write_file(path, content)
         return True
 
     def link(self, path: str, target: str) -> None:
@@ -101,17 +105,13 @@ class Installed:
         if self._only_promised(f"link {path}"):
             return
         self.folder(os.path.dirname(path))
-        self._journal.note(self._step, "link", path, target=target, was=there, unread=True)
-        making = path + ".tidegate-making"
-        if os.path.lexists(making):
-            os.unlink(making)
-        os.symlink(target, making)
-        os.replace(making, path)
-        keep(os.path.dirname(path))
+        before = {"target": there} if there else None
+        self._journal.note(self._step, "link", path, before, target=target, was=there, unread=True)
+        write_link(path, target)
 
     def waiting_unit(self, name: str, content: str) -> None:
         """A unit has this content and is enabled; somebody else starts it."""
-        written = self.file(os.path.join(_SYSTEMD, name), content, "unit", name)
+        written = self.file(os.path.join(SYSTEMD, name), content, "unit", name)
         is_read = not written and not self._journal.find("unit", name).get("unread")
         if is_read and run("systemctl", "is-enabled", name).stdout.strip() == "enabled":
             return
@@ -121,7 +121,7 @@ class Installed:
         done = run("systemctl", "enable", name)
         if done.returncode != 0:
             raise ReleaseError("preflight_failed", f"{name} cannot be enabled: {done.stderr.strip()[-500:]}")
-        self._journal.note(self._step, "unit", name, unread=False)
+        self._journal.all_read(self._step)
 
     def hosts_line(self, address: str, name: str) -> None:
         """/etc/hosts tells where a name is; a line of ours with another address is replaced, other lines stay."""
@@ -163,7 +163,7 @@ class Installed:
             self._journal.all_read(self._step)
 
     def _unit(self, name: str, content: str, changed_with: bool, is_reloaded: bool) -> None:
-        written = self.file(os.path.join(_SYSTEMD, name), content, "unit", name)
+        written = self.file(os.path.join(SYSTEMD, name), content, "unit", name)
         active = run("systemctl", "is-active", name).stdout.strip() == "active"
         enabled = run("systemctl", "is-enabled", name).stdout.strip() == "enabled"
         if active and enabled and not written and not changed_with:
@@ -197,6 +197,11 @@ class Installed:
         if also:
             self.changes.append(change)
         return self._promise_only
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8", newline="") as file:
+        return file.read()
 
 
 def _verified_copy(artifact: Dict[str, Any], goal: str) -> None:
