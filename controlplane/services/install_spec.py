@@ -26,6 +26,7 @@ from controlplane.store.tables import (
 )
 
 API = "tidegate.environment/v1"
+_OWN_LETTERS = 8
 
 
 def of_preview(core: Core, session: Session, task: InstallTask) -> dict[str, Any]:
@@ -39,8 +40,15 @@ def of_preview(core: Core, session: Session, task: InstallTask) -> dict[str, Any
         "network_entry": _network_entry(session, task, asked.get("network_entry") or {}),
         **({"rollback": {"undoes": undone_by(session, task)}} if task.undoes else {}),
         "task_id": task.id,
-        "holder": f"tidegate task {task.id}",
+        "holder": holder_of(core, task),
     }
+
+
+def holder_of(core: Core, task: InstallTask) -> str:
+    """Return whom hosts call the one who works on them: a task, and of which installation it is. Tokens of one cannot
+    be compared with those of another."""
+    own = core.vault.digest(b"the holder of a host").removeprefix("hmac:")[:_OWN_LETTERS]
+    return f"tidegate {own} task {task.id}"
 
 
 def undone_by(session: Session, task: InstallTask) -> list[str] | None:

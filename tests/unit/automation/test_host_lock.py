@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.tidegate.deploy.plugins.module_utils.environment import host_lock
+from ansible_collections.tidegate.deploy.plugins.module_utils.network_entry import remembered
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 
 Begin = Callable[..., subprocess.Popen[str]]
@@ -47,6 +48,39 @@ def test_a_later_task_takes_over_and_an_earlier_one_is_refused() -> None:
     with host_lock.held("task 2", 6):
         pass
     assert "task 2" in taken("task 1", 5)
+
+
+def test_tokens_of_two_installations_are_not_compared() -> None:
+    with host_lock.held("tidegate aaaa task 1", 100):
+        pass
+    assert "aaaa" in taken("tidegate bbbb task 1", 101)
+    with host_lock.held("tidegate aaaa task 2", 101):
+        pass
+    assert host_lock.release("tidegate aaaa task 2")
+    with host_lock.held("tidegate bbbb task 1", 7):
+        pass
+
+
+def test_a_network_entry_of_somebody_else_waits_for_an_install_that_is_between_two_steps(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remembered.state_folder, "path", lambda name: str(file.with_name(name)))
+    with host_lock.held("tidegate aaaa task 1", 100):
+        pass
+    with pytest.raises(ReleaseError, match="aaaa") as caught, remembered.held("tidegate bbbb task 2", 101):
+        pass
+    assert caught.value.error_key == "resource_locked" and file.exists()
+    with remembered.held("tidegate aaaa task 2", 101):
+        pass
+
+
+def test_a_step_that_takes_longer_than_a_claim_lasts_has_the_host_still(file: Path, at_work: Begin) -> None:
+    process = at_work("task 1")
+    file.write_text(json.dumps({**json.loads(file.read_text()), "until": 1}))
+    assert (host_lock.other("task 2"), host_lock.other("task 1")) == ("task 1", "")
+    process.kill()
+    process.wait()
+    assert host_lock.other("task 2") == ""
 
 
 def test_nobody_takes_over_while_a_step_works(file: Path) -> None:

@@ -29,12 +29,12 @@ def held(holder: str, token: Optional[int], seconds: float = 0) -> Iterator[None
 
     A run of the same holder that works still is waited for, for so many seconds: whoever lost its connection, or was
     killed, comes again while it works. Another holder's claim ends when it is released, when nothing was heard of it
-    for CLAIM_SECONDS, or when `token` is greater than its own; a step that runs is never interrupted.
+    for CLAIM_SECONDS, or when `token` is greater than its own and of the same installation, whose tokens alone can be
+    compared: it is what `holder` tells before " task ". A step that runs is never interrupted.
     """
     os.makedirs(os.path.dirname(path()), mode=0o755, exist_ok=True)
-    with open(path(), "a+", encoding="utf-8") as file:
-        _lock(file, holder, time.monotonic() + seconds)
-        _require_free(_read(file), holder, token)
+    with _opened(holder, time.monotonic() + seconds) as file:
+        require_free(_read(file), holder, token)
         _write(file, holder, token, time.time() + CLAIM_SECONDS)
         try:
             yield
@@ -66,14 +66,26 @@ def release(holder: str) -> bool:
 
 
 def other(holder: str) -> str:
-    """Whoever else has the host now, or nothing. Takes no lock."""
+    """Whoever else has the host now, or nothing: also one whose step takes longer than a claim lasts. Takes no lock."""
     try:
         with open(path(), encoding="utf-8") as file:
             known = _read(file)
     except OSError:
         return ""
-    taken = known.get("holder") not in (None, holder) and known.get("until", 0) > time.time()
+    has_it = known.get("until", 0) > time.time() or _is_at_work(known.get("pid"))
+    taken = known.get("holder") not in (None, holder) and has_it
     return str(known["holder"]) if taken else ""
+
+
+@contextlib.contextmanager
+def _opened(holder: str, until: float) -> Iterator[Any]:
+    while True:
+        with open(path(), "a+", encoding="utf-8") as file:
+            _lock(file, holder, until)
+            # A network entry deletes the file at its end; a lock on a deleted file holds nobody off.
+            if os.path.exists(path()) and os.path.samestat(os.stat(path()), os.fstat(file.fileno())):
+                yield file
+                return
 
 
 def _lock(file: Any, holder: str, until: float) -> None:
@@ -88,15 +100,32 @@ def _lock(file: Any, holder: str, until: float) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _require_free(known: Dict[str, Any], holder: str, token: Optional[int]) -> None:
-    before = known.get("token")
-    if isinstance(before, int) and isinstance(token, int) and token < before:
-        raise _locked(known, "came later")
-    if known.get("holder") in (None, holder) or known.get("until", 0) < time.time():
-        return
-    if isinstance(before, int) and isinstance(token, int) and token > before:
+def _is_at_work(process: Any) -> bool:
+    """Whether a process has the lock's file open: whoever works on the host does so to the end."""
+    folder = f"/proc/{process}/fd"
+    try:
+        return any(
+            os.readlink(os.path.join(folder, one)) == os.path.realpath(path()) for one in os.listdir(folder)
+        )
+    except OSError:
+        return False
+
+
+def require_free(known: Dict[str, Any], holder: str, token: Optional[int]) -> None:
+    """Let pass who may take a host of which `known` was written last. Raises ReleaseError resource_locked."""
+    before, who = known.get("token"), str(known.get("holder") or "")
+    if _installation(who) == _installation(holder) and isinstance(before, int) and isinstance(token, int):
+        if token < before:
+            raise _locked(known, "came later")
+        if token > before:
+            return
+    if who in ("", holder) or known.get("until", 0) < time.time():
         return
     raise _locked(known, "is not through with it")
+
+
+def _installation(holder: str) -> str:
+    return holder.rpartition(" task ")[0]
 
 
 def _locked(known: Dict[str, Any], why: str) -> ReleaseError:
