@@ -144,7 +144,9 @@ class NewInstallPreviewSchema(schema.StrictSchema):
     network_entry = fields.Nested(PlannedEntrySchema)
     task_id = fields.String(
         validate=validate.Length(1, schema.LONGEST_ID),
-        metadata={"description": "For a rollback: the install to take back; the newest when left out."},
+        metadata={
+            "description": "For a rollback: the install to take back, and those after it; else the newest."
+        },
     )
     host_ids = fields.List(
         fields.String(validate=validate.Length(1, schema.LONGEST_ID)),

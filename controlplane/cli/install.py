@@ -97,7 +97,10 @@ def rollback(
     is_watched: bool,
     wait_approval: bool,
 ) -> Outcome:
-    """Take away what an install made, the last first."""
+    """Take back what an install did, the last first, and the installs that came after it.
+
+    What installs before it made stays; an environment goes with its first one.
+    """
     body = {"kind": "rollback", **({"task_id": task_id} if task_id else {})}
     going = task.Going(yes, is_watched, wait_approval)
     return task.start(session, _base(session, which), "rollback", preview_ref, body, going, _show_preview)

@@ -23,6 +23,11 @@ def blocking(code: str, message: str, host: str | None, hint: str | None = None)
     }
 
 
+def warning(code: str, message: str, hint: str = "") -> dict[str, Any]:
+    """Return a check that keeps nothing from being done, and is to be read before it is."""
+    return {"level": "warning", "code": code, "message": message, "hint": hint, "host": None}
+
+
 def of_findings(findings: Findings, reached: Mapping[str, tuple[str, str]]) -> list[dict[str, Any]]:
     """Return one check for each host that was not reached, and for each that told of a failure.
 

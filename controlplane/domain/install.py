@@ -209,22 +209,6 @@ def is_planned(plan: Iterable[Mapping[str, Any]] | None, step: str) -> bool:
     return step in {one.get("step") for one in plan}
 
 
-def undo_plan(plan: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return what a rollback would do on a host, from what an install would find there: the last step first.
-
-    What was delivered stays: it is the bundle's, and the next install needs it.
-    """
-    undone = [one for one in plan if one.get("step") != "bundle_delivery"]
-    return [
-        {
-            "step": one.get("step"),
-            "action": "undo",
-            "detail": "" if one.get("action") == "done" else "what there is of it",
-        }
-        for one in reversed(undone)
-    ]
-
-
 def find_cluster(results: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return what an install told of the cluster that it made, from the documents `<host>.cluster`; None for none."""
     return next(

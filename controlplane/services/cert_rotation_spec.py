@@ -22,7 +22,7 @@ def of_task(core: Core, session: Session, task: InstallTask) -> dict[str, Any]:
     """Return what is said of a rotation beside its hosts."""
     return {
         "task_id": task.id,
-        "holder": f"tidegate task {task.id}",
+        "holder": install_spec.holder_of(core, task),
         "certificates": {"within_days": tasks.requested(core, task)["within_days"]},
     }
 

@@ -18,12 +18,16 @@ def of(session: Session, environment_id: str) -> list[dict[str, str]]:
     """Return the members, `[{host_id, name, role}]`: first the control plane that the cluster began with."""
     found: dict[str, dict[str, str]] = {}
     first = ""
+    is_installed = False
     for task in _begun(session, environment_id):
         if task.state == TaskState.ROLLED_BACK:
-            found, first = {}, ""
+            # It took its own work away; all of it where nothing was there before.
+            if not is_installed:
+                found, first = {}, ""
         elif task.kind == "removal" and task.state == TaskState.SUCCEEDED:
             found = {key: node for key, node in found.items() if key not in removed_by(task)}
         elif task.kind == "install":
+            is_installed = is_installed or task.state == TaskState.SUCCEEDED
             steps = _joining(session, task.id)
             found.update({node["host_id"]: node for node in task.nodes if steps.get(node["name"])})
             first = first or next(

@@ -16,6 +16,7 @@ from controlplane.domain.install import TaskState, find_cluster, hosts_begun, is
 from controlplane.ports.runner import PlaybookRun, RunOutcome
 from controlplane.services import (
     cluster_members,
+    install_lineage,
     install_spec,
     managed_clusters,
     post_tasks,
@@ -89,11 +90,11 @@ class InstallJob(TaskJob):
             _forget_nodes(session, task)
             return {}, []
         environment = session.get_one(Environment, task.environment_id or "")
-        environment.status = "ready" if task.kind == "install" else "draft"
         if task.undoes is not None:
-            undone = session.get_one(InstallTask, task.undoes, with_for_update=True)
-            guard.move_task(session, undone, TaskState.ROLLED_BACK)
-            return {}, managed_clusters.take_away(session, task, now)
+            is_left = _undo(session, task.undoes)
+            environment.status = "ready" if is_left else "draft"
+            return {}, [] if is_left else managed_clusters.take_away(session, task, now)
+        environment.status = "ready"
         if self._cluster is None:
             return {}, []
         cluster, told = managed_clusters.keep(self._core, session, task, self._cluster, now)
@@ -124,9 +125,18 @@ def _left_as(session: Session, task: InstallTask) -> str:
     for other in session.scalars(others.order_by(InstallTask.started_at.desc(), InstallTask.id.desc())):
         if other.state == TaskState.FAILED and _has_begun(session, other):
             return "failed"
-        if other.state == TaskState.SUCCEEDED:
-            return "ready" if other.kind == "install" else "draft"
+        # What was rolled back says so itself.
+        if other.state == TaskState.SUCCEEDED and other.kind == "install":
+            return "ready"
     return "draft"
+
+
+def _undo(session: Session, task_id: str) -> bool:
+    """Mark an install, and those that stood on it, as rolled back; say whether one before it still stands."""
+    undone = session.get_one(InstallTask, task_id, with_for_update=True)
+    for one in install_lineage.with_later(session, undone):
+        guard.move_task(session, one, TaskState.ROLLED_BACK)
+    return install_lineage.stands_before(session, undone) is not None
 
 
 def _forget_nodes(session: Session, task: InstallTask) -> None:

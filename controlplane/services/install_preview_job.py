@@ -11,19 +11,21 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from controlplane.domain import checks as blocks
 from controlplane.domain import install, step
 from controlplane.ports.runner import PlaybookRun, RunEvent
-from controlplane.services import install_spec, post_tasks, run_place, tasks
+from controlplane.services import install_lineage, install_spec, post_tasks, run_place, tasks
 from controlplane.services.core import Core
 from controlplane.services.jobs import Lease
 from controlplane.services.task_preview_job import PREVIEW_TIMEOUT, Shown, TaskPreviewJob
+from controlplane.store.events import NewEvent
 from controlplane.store.tables import InstallTask
 
 PLAYBOOK = "environment_preflight.yml"
 
 
 class InstallPreviewJob(TaskPreviewJob):
-    """See `TaskPreviewJob`. A rollback is previewed by the same look: what is there is what would be taken away."""
+    """See `TaskPreviewJob`. A rollback is previewed by the same look, in which the hosts tell what it would undo."""
 
     ignores_blocking = frozenset({"rollback"})
 
@@ -57,10 +59,7 @@ class InstallPreviewJob(TaskPreviewJob):
 
     def _show(self, task: InstallTask, found: Mapping[str, Any]) -> Shown:
         if task.kind == "rollback":
-            found = {
-                name: {**each, "plan": install.undo_plan(each.get("plan", []))}
-                for name, each in found.items()
-            }
+            found = {name: {**each, "plan": each.get("undo") or []} for name, each in found.items()}
         document: dict[str, Any] = {
             "hosts": {
                 name: {key: each.get(key) for key in ("facts", "plan", "fingerprint")}
@@ -76,6 +75,11 @@ class InstallPreviewJob(TaskPreviewJob):
         binding = self._binding(task, found)
         columns = {"bundle_digest": binding.bundle_digest}
         return Shown(document, asdict(binding), binding.digest(), columns)
+
+    def _conclude(
+        self, session: Session, task: InstallTask, found: Mapping[str, Any], checks: list[dict[str, Any]]
+    ) -> NewEvent:
+        return super()._conclude(session, task, found, [*checks, *_of_rollback(session, task)])
 
     def _binding(self, task: InstallTask, found: Mapping[str, Any]) -> install.Binding:
         asked = tasks.requested(self._core, task)
@@ -97,3 +101,25 @@ class InstallPreviewJob(TaskPreviewJob):
             removes=list(asked.get("removes") or []),
             fingerprints={name: str(each["fingerprint"]) for name, each in sorted(found.items())},
         )
+
+
+def _of_rollback(session: Session, task: InstallTask) -> list[dict[str, Any]]:
+    """Return what a rollback says of other installs: those that go with the one it undoes, and the one that stays."""
+    if task.undoes is None:
+        return []
+    undone = session.get_one(InstallTask, task.undoes)
+    before = install_lineage.stands_before(session, undone)
+    later = [one.id for one in install_lineage.with_later(session, undone)[1:]]
+    if before is None:
+        said = "the environment began with this install: everything that was installed on its hosts goes"
+    else:
+        said = f"what install {before.id} made, and those before it, stays"
+    found = [
+        blocks.warning("rollback", said, "To take the whole environment away, roll its first install back.")
+    ]
+    if later:
+        said = f"with it go the installs that came after it: {', '.join(later)}"
+        found.append(
+            blocks.warning("rollback", said, "To undo these alone, roll them back first, the newest first.")
+        )
+    return found

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from controlplane.domain.errors import Problem
 from controlplane.domain.install import hosts_begun, steps_done
-from controlplane.services import cluster_members
+from controlplane.services import cluster_members, install_lineage
 from controlplane.services.core import Core
 from controlplane.store.tables import (
     Cluster,
@@ -26,6 +26,7 @@ from controlplane.store.tables import (
 )
 
 API = "tidegate.environment/v1"
+_OWN_LETTERS = 8
 
 
 def of_preview(core: Core, session: Session, task: InstallTask) -> dict[str, Any]:
@@ -37,9 +38,26 @@ def of_preview(core: Core, session: Session, task: InstallTask) -> dict[str, Any
         **({"remove": removed} if (removed := leaving(task, asked)) else {}),
         "inputs": asked.get("inputs") or {},
         "network_entry": _network_entry(session, task, asked.get("network_entry") or {}),
+        **({"rollback": {"undoes": undone_by(session, task)}} if task.undoes else {}),
         "task_id": task.id,
-        "holder": f"tidegate task {task.id}",
+        "holder": holder_of(core, task),
     }
+
+
+def holder_of(core: Core, task: InstallTask) -> str:
+    """Return whom hosts call the one who works on them: a task, and of which installation it is. Tokens of one cannot
+    be compared with those of another."""
+    own = core.vault.digest(b"the holder of a host").removeprefix("hmac:")[:_OWN_LETTERS]
+    return f"tidegate {own} task {task.id}"
+
+
+def undone_by(session: Session, task: InstallTask) -> list[str] | None:
+    """Return the tasks whose work on the hosts a rollback takes back; None for all that is there, where the environment
+    began with the install that it undoes."""
+    undone = session.get_one(InstallTask, task.undoes)
+    if install_lineage.stands_before(session, undone) is None:
+        return None
+    return [one.id for one in install_lineage.with_later(session, undone)]
 
 
 def of_run(core: Core, session: Session, task: InstallTask, fencing_token: int) -> dict[str, Any]:

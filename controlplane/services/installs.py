@@ -12,7 +12,15 @@ from controlplane.domain import install as rules
 from controlplane.domain.errors import Problem
 from controlplane.domain.install import TaskState
 from controlplane.domain.permission import Actor, Permission
-from controlplane.services import access, cluster_members, install_spec, network_entries, post_tasks, tasks
+from controlplane.services import (
+    access,
+    cluster_members,
+    install_lineage,
+    install_spec,
+    network_entries,
+    post_tasks,
+    tasks,
+)
 from controlplane.services.core import Beside, Core
 from controlplane.services.tasks import Subject
 from controlplane.store import pages
@@ -107,7 +115,8 @@ def check(core: Core, actor: Actor, environment_id: str) -> None:
 def request_rollback(
     core: Core, actor: Actor, environment_id: str, task_id: str | None = None
 ) -> dict[str, Any]:
-    """Make a task that undoes an install, and queue its preview: what it would take away, host by host.
+    """Make a task that undoes an install, and queue its preview: what it would take away, host by host. The installs
+    that came after it go with it; what those before it made stays, or is as they had it.
 
     Args:
         task_id: the install; the newest one that succeeded or failed when left out.
@@ -170,12 +179,9 @@ def _queue_preview(
         if undone is not None:
             # What left since is somebody else's by now.
             gone = cluster_members.removed_since(session, undone, [node["host_id"] for node in nodes])
-            nodes = [node for node in undone.nodes if node["host_id"] not in gone]
-            # What joined since cannot stand without the control plane that is taken away.
-            known = {node["host_id"] for node in nodes}
-            nodes += [
-                one for one in cluster_members.of(session, environment.id) if one["host_id"] not in known
-            ]
+            together = install_lineage.with_later(session, undone)
+            by_id = {node["host_id"]: node for one in together for node in one.nodes}
+            nodes = [node for host_id, node in by_id.items() if host_id not in gone]
     if kind == "install" and undone is None:
         rules.check_nodes(environment.runtime_type, (node["role"] for node in nodes))
     else:

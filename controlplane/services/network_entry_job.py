@@ -48,7 +48,7 @@ class NetworkEntryJob(TaskJob):
 
     def _run(self, session: Session, task: InstallTask) -> PlaybookRun:
         asked = tasks.requested(self._core, task)
-        more = network_entry_spec.for_work(task, self._lease.token)
+        more = network_entry_spec.for_work(self._core, task, self._lease.token)
         extra: dict[str, Any] = {}
         if task.kind == "rollback":
             more |= {"undo": task.undoes, "for_rollback": True, "restores": self._restores(session, task)}

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from controlplane.domain import network_entry as rules
 from controlplane.ports.runner import PlaybookRun
-from controlplane.services import release_spec, run_place, tasks
+from controlplane.services import install_spec, release_spec, run_place, tasks
 from controlplane.services.core import Core
 from controlplane.store.tables import Cluster, EnvironmentNode, Host, InstallStep, InstallTask, NetworkEntry
 
@@ -74,7 +74,7 @@ def of_task(core: Core, session: Session, task: InstallTask) -> dict[str, Any]:
     }
 
 
-def for_work(task: InstallTask, fencing_token: int) -> dict[str, Any]:
+def for_work(core: Core, task: InstallTask, fencing_token: int) -> dict[str, Any]:
     """Return what a playbook that changes something is told beside: who holds the hosts, and what was seen there."""
     binding = (task.preview or {}).get("binding") or {}
     parts = {
@@ -83,7 +83,7 @@ def for_work(task: InstallTask, fencing_token: int) -> dict[str, Any]:
     }
     return {
         "task_id": task.id,
-        "holder": f"tidegate task {task.id}",
+        "holder": install_spec.holder_of(core, task),
         "fencing_token": fencing_token,
         "expect": {
             "compare_fingerprint": True,

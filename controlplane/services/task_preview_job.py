@@ -43,7 +43,7 @@ class TaskPreviewJob:
     (`_verb`), which risks there are (`_facts`), and what is shown and bound (`_show`)."""
 
     ignores_blocking: ClassVar[frozenset[str]] = frozenset()
-    """Kinds of tasks against which no check stands once every host has answered."""
+    """Kinds of tasks against which no check stands once every host has answered, but those that are called so."""
 
     def __init__(self, core: Core, lease: Lease) -> None:
         self._core = core
@@ -179,7 +179,9 @@ class TaskPreviewJob:
         }
         expires = now + timedelta(seconds=self._core.settings.preview_ttl_seconds)
         # What stands in the way of an install is no reason to keep what an earlier one left.
-        against = [] if task.kind in self.ignores_blocking and found else preview.blocking(checks)
+        against = preview.blocking(checks)
+        if task.kind in self.ignores_blocking and found:
+            against = [check for check in against if check.get("check") == task.kind]
         if against or {*found, *self._without} != set(self._hosts) or not found:
             guard.set_task_status(
                 session, task, "preview_failed", preview=document, preview_expires_at=expires

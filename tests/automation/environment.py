@@ -28,7 +28,7 @@ class Environments:
             "api": "tidegate.environment/v1", "environment_id": "env_test", "runtime_type": "compose",
             "runtime_version": "2.40", "bundle_dir": str(lab_bundle.make()), "inputs": {},
             "bundle_trusted_keys": [str(lab_bundle.public_key())], "result_dir": str(folder),
-            "holder": "tidegate task tsk_1", "fencing_token": 1,
+            "task_id": "tsk_1", "holder": "tidegate task tsk_1", "fencing_token": 1,
         }  # fmt: skip
 
     def run(

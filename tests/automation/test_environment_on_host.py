@@ -79,6 +79,20 @@ def test_a_bare_host_becomes_a_compose_host_and_is_bare_again(
     assert environments.statuses(bare, "install")["container_runtime"] == "succeeded"
     assert json.loads(bare.exec(["cat", "/etc/docker/daemon.json"]).stdout)["log-opts"]["max-file"] == "7"
 
+    before_second = left_behind(bare)
+    environments.run("install", inputs={"docker_log_max_files": 9}, task_id="tsk_2", fencing_token=2)
+    back = {"task_id": "tsk_3", "fencing_token": 3, "rollback": {"undoes": ["tsk_2"]}}
+    environments.run("preflight", **back)
+    (undo,) = environments.result(bare, "preflight")["undo"]
+    assert (undo["step"], undo["detail"]) == (
+        "container_runtime", "brings back as it was: /etc/docker/daemon.json",
+    )  # fmt: skip
+    environments.run("rollback", **back)
+    assert json.loads(bare.exec(["cat", "/etc/docker/daemon.json"]).stdout)["log-opts"]["max-file"] == "7"
+    assert moved(bare, before_second) == {}
+    assert bare.exec(["docker", "info", "--format", "{{.LoggingDriver}}"]).stdout.strip() == "json-file"
+    environments.spec["fencing_token"] = 4
+
     bare.exec(["docker", "run", "-d", "--name", "somebodys", "--network", "none", "tidegate-test:1"])
     refused = environments.run("rollback", check=False)
     assert refused.returncode != 0

@@ -45,7 +45,8 @@ def test_a_bare_host_to_a_cluster_to_a_release(made_cluster: MadeCluster) -> Non
 def test_a_cluster_is_gone_with_its_environment_and_says_so(made_cluster: MadeCluster) -> None:
     """The last of this package: nothing of the cluster is left."""
     target = made_cluster.target
-    done = made_cluster.environment.install(kind="rollback")
+    # With the install that made it go those that came after.
+    done = made_cluster.environment.install(kind="rollback", task_id=made_cluster.task["task_id"])
     assert done["state"] == "succeeded", done["diagnostics_json"]
     gone = made_cluster.show()
     assert (gone["status"], gone["last_check"]["reachable"]) == ("gone", False)

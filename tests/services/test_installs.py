@@ -85,7 +85,7 @@ def previewed(
     shop: Installation, env: str, checks: tuple[dict[str, Any], ...] = (), **asked: Any
 ) -> dict[str, Any]:
     if asked.pop("kind", "install") == "rollback":
-        task = installs.request_rollback(shop.core, operator(shop), env)
+        task = installs.request_rollback(shop.core, operator(shop), env, asked.pop("task_id", None))
     else:
         task = installs.request_preview(shop.core, operator(shop), env, asked)
     kind, run = work(shop, "install_preview")
@@ -297,6 +297,61 @@ def test_a_rollback_undoes_the_newest_install(shop: Installation) -> None:
     kind.end(RunOutcome("successful", 0, {}))
     assert installs.get(shop.core, operator(shop), done["task_id"], env)["state"] == "rolled_back"
     assert environments.get(shop.core, operator(shop), env)["status"] == "draft"
+
+
+def rolled_back(shop: Installation, env: str, task: dict[str, Any]) -> dict[str, Any]:
+    """Apply the preview of a rollback to its end; return what the hosts were told of it."""
+    installs.apply(shop.core, operator(shop), env, task["preview_ref"], "rollback")
+    shop.clock.pass_(seconds=1)
+    kind, run = work(shop, "install")
+    kind.end(RunOutcome("successful", 0, {}))
+    shop.clock.pass_(seconds=1)
+    return dict(run.documents["environment_spec_file"]["rollback"])
+
+
+def test_a_rollback_leaves_what_an_earlier_install_made(shop: Installation) -> None:
+    env = environment(shop)
+    first, second = applied(shop, env), applied(shop, env)
+    task = previewed(shop, env, kind="rollback")
+    assert task["undoes"] == second["task_id"]
+    (said,) = [one["message"] for one in task["preview"]["checks"]]
+    assert first["task_id"] in said and "stays" in said
+    assert rolled_back(shop, env, task) == {"undoes": tasks(second)}
+    assert environments.get(shop.core, operator(shop), env)["status"] == "ready"
+    states = {one: installs.get(shop.core, operator(shop), one, env)["state"] for one in tasks(first, second)}
+    assert states == {first["task_id"]: "succeeded", second["task_id"]: "rolled_back"}
+    task = previewed(shop, env, kind="rollback")
+    assert task["undoes"] == first["task_id"]
+    assert rolled_back(shop, env, task) == {"undoes": None}
+    assert environments.get(shop.core, operator(shop), env)["status"] == "draft"
+
+
+def test_an_install_that_is_undone_takes_with_it_those_that_came_after(shop: Installation) -> None:
+    env = environment(shop)
+    first, second, third = applied(shop, env), applied(shop, env), applied(shop, env)
+    task = previewed(shop, env, kind="rollback", task_id=second["task_id"])
+    said = " ".join(one["message"] for one in task["preview"]["checks"])
+    assert third["task_id"] in said
+    assert rolled_back(shop, env, task) == {"undoes": tasks(second, third)}
+    fourth = applied(shop, env)
+    task = previewed(shop, env, kind="rollback", task_id=first["task_id"])
+    assert rolled_back(shop, env, task) == {"undoes": None}
+    for one in tasks(first, second, third, fourth):
+        assert installs.get(shop.core, operator(shop), one, env)["state"] == "rolled_back"
+    assert environments.get(shop.core, operator(shop), env)["status"] == "draft"
+
+
+def test_a_rollback_that_the_hosts_cannot_do_gets_no_reference(shop: Installation) -> None:
+    env = environment(shop)
+    applied(shop, env)
+    check = {"level": "blocking", "code": "conflict", "message": "", "hint": "", "host": "a"}
+    assert previewed(shop, env, (check,), kind="rollback")["preview_ref"]
+    task = previewed(shop, env, ({**check, "check": "rollback"},), kind="rollback")
+    assert (task["status"], task["preview_ref"]) == ("preview_failed", None)
+
+
+def tasks(*made: dict[str, Any]) -> list[str]:
+    return [str(one["task_id"]) for one in made]
 
 
 def test_two_at_once_are_refused_and_hosts_are_locked(shop: Installation) -> None:

@@ -232,6 +232,22 @@ def test_a_rollback_of_the_first_install_takes_along_what_joined_since(shop: Ins
     assert {node["name"] for node in undone["nodes"]} == {"a", "b", "c", "z"}
 
 
+def test_the_rollback_of_a_later_install_leaves_the_cluster_its_members(shop: Installation, env: str) -> None:
+    installed(shop, env, previewed(shop, env, again(shop, env), "z", *WORKERS))
+    back = previewed(shop, env, installs.request_rollback(shop.core, operator(shop), env), "z", *WORKERS)
+    installs.apply(shop.core, operator(shop), env, back["preview_ref"], "rollback")
+    shop.clock.pass_(seconds=1)
+    job, run = work(shop, "install")
+    assert len(run.documents["environment_spec_file"]["rollback"]["undoes"]) == 1
+    job.end(RunOutcome("successful", 0, {}))
+    with pytest.raises(Problem, match="would leave the cluster"):
+        environments.set_nodes(shop.core, operator(shop), env, nodes("z", "b"))
+
+
+def again(shop: Installation, env: str) -> dict[str, Any]:
+    return installs.request_preview(shop.core, operator(shop), env, {})
+
+
 def test_in_production_somebody_else_decides(shop: Installation) -> None:
     env = cluster(shop, "production")
     task = removal(shop, env, "b")

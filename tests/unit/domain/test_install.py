@@ -82,15 +82,3 @@ def test_the_cluster_is_found_among_the_results() -> None:
     made = {"kubeconfig": "text"}
     assert install.find_cluster({"a.install": {}, "a.cluster": made, "b.cluster": "cut off"}) == made
     assert install.find_cluster({"a.install": {}}) is None
-
-
-def test_a_rollback_goes_the_other_way_and_keeps_what_was_delivered() -> None:
-    plan = [
-        {"step": "bundle_delivery", "action": "done"},
-        {"step": "container_runtime", "action": "done"},
-        {"step": "compose_environment", "action": "run", "detail": "link it"},
-    ]
-    assert install.undo_plan(plan) == [
-        {"step": "compose_environment", "action": "undo", "detail": "what there is of it"},
-        {"step": "container_runtime", "action": "undo", "detail": ""},
-    ]

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.tidegate.deploy.plugins.module_utils.environment import journal
+from ansible_collections.tidegate.deploy.plugins.module_utils.environment import (
+    journal,
+    own_files,
+)
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import state_folder
 from ansible_collections.tidegate.deploy.plugins.module_utils.network_entry import (
     endpoint,
@@ -30,7 +33,7 @@ class Node:
         self.hosts.write_text(f"127.0.0.1 localhost\n{DIRECT} {NAME}\n")
         kubelet = folder / "kubelet.conf"
         kubelet.write_text(f"clusters:\n- cluster:\n    server: https://{NAME}:6443\n")
-        monkeypatch.setattr(journal, "_HOSTS", str(self.hosts))
+        monkeypatch.setattr(own_files, "_HOSTS", str(self.hosts))
         monkeypatch.setattr(state_folder, "path", lambda name: str(self.state / name))
         monkeypatch.setattr(endpoint, "KUBELET", str(kubelet))
         monkeypatch.setattr(endpoint, "_ask", self._ask)

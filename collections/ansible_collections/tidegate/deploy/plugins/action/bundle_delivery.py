@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import (
     bundle_receiver,
@@ -28,6 +28,7 @@ from ansible_collections.tidegate.deploy.plugins.plugin_utils import (
     bundle_hashing,
     bundle_source,
     file_stream,
+    host_access,
     host_program,
     progress,
 )
@@ -70,6 +71,9 @@ class ActionModule(ActionBase):
             return self._failed(
                 "ssh_unreachable", f"the delivery was cut: {error.message}", hint, started, {}
             )
+        except AnsibleError as error:
+            why = host_access.refused(error)
+            return self._failed(why.error_key, str(why), why.hint, started, {})
 
     def _deliver(self, started: float) -> dict[str, Any]:
         asked = self._asked()

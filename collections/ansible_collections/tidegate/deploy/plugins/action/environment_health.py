@@ -11,6 +11,7 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
+from ansible_collections.tidegate.deploy.plugins.plugin_utils import host_access
 from ansible_collections.tidegate.deploy.plugins.plugin_utils.environment_action import EnvironmentAction
 
 
@@ -30,8 +31,7 @@ class ActionModule(EnvironmentAction):
         if answer.get("unreachable"):
             raise AnsibleConnectionFailure(answer.get("msg", "unreachable"))
         if answer.get("failed"):
-            said = f"{answer.get('msg')} {answer.get('module_stderr') or answer.get('exception') or ''}"
-            raise ReleaseError("internal_error", said[-2000:])
+            raise host_access.failed(answer)
         return {"changed": False, "outcome": {"detail": {"checks": answer["checks"]}}}
 
     def _done(self, answer: dict[str, Any], started: float) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.tidegate.deploy.plugins.module_utils.environment import step_plan
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
-from ansible_collections.tidegate.deploy.plugins.plugin_utils import removal_action, step_work
+from ansible_collections.tidegate.deploy.plugins.plugin_utils import host_access, removal_action, step_work
 from ansible_collections.tidegate.deploy.plugins.plugin_utils.environment_action import (
     BY_HAND,
     EnvironmentAction,
@@ -70,6 +70,7 @@ class ActionModule(EnvironmentAction):
             "steps": [one["name"] for one in steps],
             "hooks": [one["name"] for one in steps if "hook" in one],
             "inputs": {name: value for name, value in inputs.items() if not step_plan.is_secret(name)},
+            "rollback": self._spec.get("rollback"),
             "work": step_work.of(bundle, self._spec, inputs, nodes, self._host, artifacts),
         }
 
@@ -81,8 +82,7 @@ class ActionModule(EnvironmentAction):
         if answer.get("unreachable"):
             raise AnsibleConnectionFailure(answer.get("msg", "unreachable"))
         if answer.get("failed"):
-            said = f"{answer.get('msg')} {answer.get('module_stderr') or answer.get('exception') or ''}"
-            raise ReleaseError("internal_error", said[-2000:])
+            raise host_access.failed(answer)
         return dict(answer)
 
     def _done(self, answer: dict[str, Any], started: float) -> dict[str, Any]:

@@ -11,12 +11,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.tidegate.deploy.plugins.module_utils.environment import step_plan
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
-from ansible_collections.tidegate.deploy.plugins.plugin_utils import cluster_inputs, cluster_nodes, step_work
+from ansible_collections.tidegate.deploy.plugins.plugin_utils import (
+    cluster_inputs,
+    cluster_nodes,
+    host_access,
+    step_work,
+)
 
 _FOLDER = re.compile(r"/[A-Za-z0-9._/-]+\Z")
 # How a node came into its cluster: one that leaves is taken back of its own way alone.
@@ -42,6 +47,7 @@ FINAL = frozenset(
         "hook_missing",
         "insufficient_nodes",
         "storage_full",
+        "ssh_auth_failed",
     ]
 )
 
@@ -77,6 +83,8 @@ class EnvironmentAction(ActionBase):
             return self._failed(
                 ReleaseError("ssh_unreachable", f"the host is lost: {error.message}", hint), started
             )
+        except AnsibleError as error:
+            return self._failed(host_access.refused(error), started)
 
     def _work(self) -> dict[str, Any]:
         """What the host is told of an install; of a rollback it is told nothing, its journal knows."""
@@ -177,10 +185,14 @@ class EnvironmentAction(ActionBase):
         payload = {
             "step": self.STEP,
             "timeout": self._timeout(),
+            # What is run by hand has no name of its own: who works on the host under it may be anybody.
+            "patience": self._timeout() if self._spec.get("holder") else 0,
             "verb": self._verb,
             "work": work,
             "holder": str(self._spec.get("holder") or BY_HAND),
             "token": self._spec.get("fencing_token"),
+            "task": str(self._spec.get("task_id") or BY_HAND),
+            "undoes": (self._spec.get("rollback") or {}).get("undoes"),
             "last": self._ends(),
         }
         answer = self._execute_module(
@@ -191,11 +203,7 @@ class EnvironmentAction(ActionBase):
         if answer.get("unreachable"):
             raise AnsibleConnectionFailure(answer.get("msg", "unreachable"))
         if answer.get("failed"):
-            said = str(answer.get("msg") or "the module failed")
-            if "error_key" not in answer:
-                said += " " + str(answer.get("module_stderr") or answer.get("exception") or "")[-1500:]
-            key = answer.get("error_key", "internal_error")
-            raise ReleaseError(key, said, answer.get("hint", ""), **(answer.get("detail") or {}))
+            raise host_access.failed(answer)
         return dict(answer)
 
     def _done(self, answer: dict[str, Any], started: float) -> dict[str, Any]:

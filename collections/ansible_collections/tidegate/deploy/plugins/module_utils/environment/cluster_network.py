@@ -49,7 +49,7 @@ def _lead_to(others: Sequence[Mapping[str, Any]], todo: Installed, journal: Jour
     """Have routes to these nodes' pods, and to no others'; those that stay are never taken away in between."""
     before = _kept_routes()
     if others:
-        todo.unit(ROUTES, routes(others), changed_with=False, is_reloaded=True)
+        todo.units({ROUTES: routes(others)}, changed_with=False, is_reloaded=True)
     elif journal.find("unit", ROUTES):
         todo.changes.append(f"remove {ROUTES}")
         why = journal.take_back("unit", ROUTES)

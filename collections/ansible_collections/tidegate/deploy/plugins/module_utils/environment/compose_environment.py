@@ -14,7 +14,8 @@ from .journal import Journal, run
 STEP = "compose_environment"
 PLUGIN = "/usr/local/lib/docker/cli-plugins/docker-compose"
 _OLDEST = (2, 17)
-_CONTAINER = "tidegate-environment-test"
+# Each that tries has its own: an install and a look at the host's health may meet. What follows is its process's id.
+_CONTAINER = "tidegate-environment-test-"
 
 
 def apply(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[str, Any]:
@@ -33,7 +34,8 @@ def apply(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[st
     if promise_only and todo.changes:
         return {"changes": todo.changes, "detail": {}}
     version = require_version()
-    try_container(reference)
+    if not promise_only:
+        try_container(reference)
     return {"changes": todo.changes, "detail": {"compose_version": version, "test_image": reference}}
 
 
@@ -69,15 +71,27 @@ def _load(path: str, reference: str) -> None:
 
 def try_container(reference: str) -> None:
     """Run a container of the image, and stop it. Nothing of it stays. Raises ReleaseError where it does not."""
-    run("docker", "rm", "--force", _CONTAINER)
+    _remove_left()
+    name = _CONTAINER + str(os.getpid())
     try:
-        done = run("docker", "run", "--detach", "--name", _CONTAINER, "--network", "none", reference)
-        state = run("docker", "inspect", "--format", "{{.State.Running}}", _CONTAINER).stdout.strip()
+        done = run("docker", "run", "--detach", "--name", name, "--network", "none", reference)
+        state = run("docker", "inspect", "--format", "{{.State.Running}}", name).stdout.strip()
         if done.returncode != 0 or state != "true":
-            log = run("docker", "logs", "--tail", "20", _CONTAINER)
+            log = run("docker", "logs", "--tail", "20", name)
             said = (done.stderr + log.stdout + log.stderr).strip()[-1000:]
             raise ReleaseError("preflight_failed", f"a container of {reference} does not run: {said}")
-        if run("docker", "stop", "--time", "5", _CONTAINER).returncode != 0:
+        if run("docker", "stop", "--time", "5", name).returncode != 0:
             raise ReleaseError("preflight_failed", f"a container of {reference} does not stop")
     finally:
-        run("docker", "rm", "--force", _CONTAINER)
+        run("docker", "rm", "--force", name)
+
+
+def _remove_left() -> None:
+    """Take away the containers of those that were killed while they tried."""
+    listed = run(
+        "docker", "ps", "--all", "--filter", f"name=^/?{_CONTAINER}[0-9]+$", "--format", "{{.Names}}"
+    )
+    for name in listed.stdout.split():
+        process = name[len(_CONTAINER) :]
+        if process == str(os.getpid()) or not os.path.exists(f"/proc/{process}"):
+            run("docker", "rm", "--force", name)

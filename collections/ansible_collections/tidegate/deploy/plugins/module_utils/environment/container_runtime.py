@@ -69,15 +69,14 @@ def apply(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[st
             todo.note("data", folder)
     if not os.path.exists("/sys/class/net/docker0"):
         todo.note("interface", "docker0")
-    for name, content in work["units"].items():
-        todo.unit(name, content, changed_with=read_anew)
+    todo.units(work["units"], changed_with=read_anew)
     version = "" if promise_only and todo.changes else _answers()
     return {"changes": todo.changes, "detail": {"engine_version": version, "adopted": False}}
 
 
 def rollback(journal: Journal) -> Dict[str, List[str]]:
     """Take away what was installed. Raises ReleaseError conflict while containers run: they are somebody's."""
-    if is_ours(journal):
+    if journal.takes("unit", "docker.service"):
         running = run(os.path.join(BIN, "docker"), "ps", "--format", "{{.Names}}").stdout.split()
         if running:
             raise ReleaseError(

@@ -11,7 +11,17 @@ import tarfile
 from typing import Any, Dict, List
 
 from ..release.errors import ReleaseError
-from .journal import _SYSTEMD, Journal, digest, read_hosts, run, write_hosts
+from .journal import Journal, run
+from .own_files import (
+    SYSTEMD,
+    digest,
+    is_own,
+    keep,
+    read_hosts,
+    write_file,
+    write_hosts,
+    write_link,
+)
 
 PROGRAMS = "/usr/local/lib/tidegate/runtime"
 _PIECE = 1 << 20
@@ -46,7 +56,12 @@ class Installed:
         finally:
             if os.path.exists(copy):
                 os.unlink(copy)
+        # A folder that has its name is whole, also after a loss of power.
+        for one in os.listdir(making):
+            keep(os.path.join(making, one))
+        keep(making)
         os.rename(making, goal)
+        keep(PROGRAMS)
         return goal
 
     def folder(self, path: str) -> None:
@@ -65,7 +80,7 @@ class Installed:
         if there == wanted:
             return False
         ours = self._journal.find(kind, name or path)
-        if os.path.lexists(path) and there != ours.get("sha256"):
+        if os.path.lexists(path) and not is_own(ours, "sha256", there):
             raise ReleaseError(
                 "conflict",
                 f"{path} is there and is not Tidegate's",
@@ -74,39 +89,34 @@ class Installed:
         if self._only_promised(f"write {path}"):
             return True
         self.folder(os.path.dirname(path))
-        self._journal.note(self._step, kind, name or path, sha256=wanted)
-        making = path + ".tidegate-making"
-        if os.path.lexists(making):
-            os.unlink(making)
-        with open(
-            making, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, mode)
-        ) as out:
-            out.write(content)
-        os.chmod(making, mode)
-        os.replace(making, path)
+        before = {"sha256": there} if there else None
+        if before and mode & 0o077:
+            # What only root may read is a secret, and in no journal.
+            before["content"] = _text(path)
+        # Cut before the new content is in place, the old one is ours still.
+        self._journal.note(self._step, kind, name or path, before, sha256=wanted, was=there, unread=True)
+        write_file(path, content, mode)
         return True
 
     def link(self, path: str, target: str) -> None:
         """A link leads there. Raises ReleaseError conflict where something else is in its place."""
         if os.path.islink(path) and os.readlink(path) == target:
             return
-        ours = self._journal.find("link", path)
-        if os.path.lexists(path) and not (os.path.islink(path) and os.readlink(path) == ours.get("target")):
+        ours, there = self._journal.find("link", path), os.readlink(path) if os.path.islink(path) else ""
+        if os.path.lexists(path) and not is_own(ours, "target", there):
             raise ReleaseError("conflict", f"{path} is there and is not Tidegate's", "Move it away.")
         if self._only_promised(f"link {path}"):
             return
         self.folder(os.path.dirname(path))
-        self._journal.note(self._step, "link", path, target=target)
-        making = path + ".tidegate-making"
-        if os.path.lexists(making):
-            os.unlink(making)
-        os.symlink(target, making)
-        os.replace(making, path)
+        before = {"target": there} if there else None
+        self._journal.note(self._step, "link", path, before, target=target, was=there, unread=True)
+        write_link(path, target)
 
     def waiting_unit(self, name: str, content: str) -> None:
         """A unit has this content and is enabled; somebody else starts it."""
-        written = self.file(os.path.join(_SYSTEMD, name), content, "unit", name)
-        if not written and run("systemctl", "is-enabled", name).stdout.strip() == "enabled":
+        written = self.file(os.path.join(SYSTEMD, name), content, "unit", name)
+        is_read = not written and not self._journal.find("unit", name).get("unread")
+        if is_read and run("systemctl", "is-enabled", name).stdout.strip() == "enabled":
             return
         if self._only_promised(f"enable {name}", also=not written):
             return
@@ -114,6 +124,7 @@ class Installed:
         done = run("systemctl", "enable", name)
         if done.returncode != 0:
             raise ReleaseError("preflight_failed", f"{name} cannot be enabled: {done.stderr.strip()[-500:]}")
+        self._journal.all_read(self._step)
 
     def hosts_line(self, address: str, name: str) -> None:
         """/etc/hosts tells where a name is; a line of ours with another address is replaced, other lines stay."""
@@ -142,12 +153,20 @@ class Installed:
         with open(path, "w", encoding="utf-8") as file:
             file.write(value)
 
-    def unit(self, name: str, content: str, changed_with: bool, is_reloaded: bool = False) -> None:
-        """A unit runs with this content; it is started anew when that or what it reads (`changed_with`) changed.
+    def units(self, contents: Dict[str, str], changed_with: bool, is_reloaded: bool = False) -> None:
+        """Units run with these contents, by name; they are started anew when those or what they read changed:
+        `changed_with`, or what a run before this one wrote, and was cut before they were.
 
         One that `is_reloaded` does not stop for it where it runs already.
         """
-        written = self.file(os.path.join(_SYSTEMD, name), content, "unit", name)
+        changed_with = changed_with or self._journal.is_unread(self._step)
+        for name, content in contents.items():
+            self._unit(name, content, changed_with, is_reloaded)
+        if not self._promise_only:
+            self._journal.all_read(self._step)
+
+    def _unit(self, name: str, content: str, changed_with: bool, is_reloaded: bool) -> None:
+        written = self.file(os.path.join(SYSTEMD, name), content, "unit", name)
         active = run("systemctl", "is-active", name).stdout.strip() == "active"
         enabled = run("systemctl", "is-enabled", name).stdout.strip() == "enabled"
         if active and enabled and not written and not changed_with:
@@ -181,6 +200,11 @@ class Installed:
         if also:
             self.changes.append(change)
         return self._promise_only
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8", newline="") as file:
+        return file.read()
 
 
 def _verified_copy(artifact: Dict[str, Any], goal: str) -> None:

@@ -5,32 +5,37 @@ from __future__ import annotations
 
 import contextlib
 import grp
-import hashlib
 import json
 import os
 import shutil
 import subprocess
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 from ..host import state_folder
 from ..release.errors import ReleaseError
-from . import external_etcd, hook
+from . import earlier_state, external_etcd, hook
+from .own_files import SYSTEMD, digest, is_own, keep, read_hosts, write_hosts
 
-_SYSTEMD = "/etc/systemd/system"
-_HOSTS = "/etc/hosts"
 ADMIN = "/etc/kubernetes/admin.conf"
 CRI_SOCKET = "unix:///run/containerd/containerd.sock"
 # Folders that a cluster's programs make, beside those of the runtime.
 OWN_DATA = ("/etc/kubernetes", "/var/lib/cni", "/var/lib/etcd", "/var/lib/kubelet")
 # A folder is removed only below these.
 _OWN = ("/usr/local/lib/tidegate/",)
+# What an entry tells beside what the thing is.
+_BESIDE = ("was", "unread", "content")
 
 
 class Journal:
-    """The entries of this host, in the order in which things were made. Each has a `step`, a `kind` and a `name`."""
+    """The entries of this host, in the order in which things were made. Each has a `step`, a `kind` and a `name`; the
+    `task` that made the thing, or changed it last; and of one that was changed what it was before that, as `earlier`.
 
-    def __init__(self, file: str = "") -> None:
+    `task` names who works now. `undoes` are the tasks that an undo is about; None is whoever made anything.
+    """
+
+    def __init__(self, file: str = "", task: str = "", undoes: Optional[Sequence[str]] = None) -> None:
         self._file = file or state_folder.path("environment.json")
+        self._task, self._undoes = task, undoes
         self.entries: List[Dict[str, Any]] = []
         try:
             with open(self._file, encoding="utf-8") as kept:
@@ -42,30 +47,125 @@ class Journal:
         """The entry of a thing; empty when it is not ours."""
         return next((one for one in self.entries if (one["kind"], one["name"]) == (kind, name)), {})
 
-    def note(self, step: str, kind: str, name: str, **more: Any) -> None:
-        """Write an entry down. What was known of the thing is kept where `more` does not say otherwise."""
+    def note(
+        self, step: str, kind: str, name: str, before: Optional[Dict[str, Any]] = None, **more: Any
+    ) -> None:
+        """Write an entry down. What was known of the thing is kept where `more` does not say otherwise; where another
+        task made it, all of it is, with `before`: what there is of it now."""
         known = self.find(kind, name)
         entry = {**known, "step": step, "kind": kind, "name": name, **more}
         if entry == known:
             return
+        is_other = any(known.get(part) != value for part, value in more.items() if part not in _BESIDE)
+        if self._task and not known:
+            entry["task"] = self._task
+        elif self._task and is_other and known.get("task") != self._task:
+            entry.update(task=self._task, earlier={**known, **(before or {})})
         if known:
             self.entries[self.entries.index(known)] = entry
         else:
             self.entries.append(entry)
         self._save()
 
+    def is_unread(self, step: str) -> bool:
+        """Whether a step wrote something, a setting or a unit, that no program has read since, as far as is known."""
+        return any(one.get("unread") for one in self.entries if one["step"] == step)
+
+    def all_read(self, step: str) -> None:
+        """What a step wrote is in force."""
+        unread = [one for one in self.entries if one["step"] == step and one.get("unread")]
+        for entry in unread:
+            entry["unread"] = False
+        if unread:
+            self._save()
+
     def undo(self, step: str) -> Tuple[List[str], List[str]]:
         """Take away what a step made, the last first; answers what was undone, and what was left and why."""
-        undone: List[str] = []
-        left: List[str] = []
-        for entry in [one for one in reversed(self.entries) if one["step"] == step]:
+        undone, left = self._give_back(step)
+        taken = [one for one in reversed(self.entries) if one["step"] == step and self._goes(one)]
+        for entry in taken:
             why = _UNDO[entry["kind"]](entry)
             (left if why else undone).append(f"{entry['kind']} {entry['name']}" + (f": {why}" if why else ""))
             self.entries.remove(entry)
             self._save()
-        if any(one.startswith("unit ") for one in undone):
+        if any(one["kind"] == "unit" for one in taken):
             run("systemctl", "daemon-reload")
         return undone, left
+
+    @property
+    def undoes_some(self) -> bool:
+        """Whether an undo is about some tasks, and what others made stays."""
+        return self._undoes is not None
+
+    def takes(self, kind: str, name: str) -> bool:
+        """Whether an undo takes a thing away: nobody made it but the tasks that are undone."""
+        return self._goes(self.find(kind, name))
+
+    def gives_back(self) -> List[Dict[str, Any]]:
+        """The entries of what an undo brings back to what an earlier task had made of it."""
+        return [one for one in self.entries if self._is_undone(one) and not self._goes(one)]
+
+    def taken(self) -> List[Dict[str, Any]]:
+        """The entries of what an undo takes away."""
+        return [one for one in self.entries if self._goes(one)]
+
+    def _is_undone(self, entry: Dict[str, Any]) -> bool:
+        return self._undoes is None or entry.get("task") in self._undoes
+
+    def _goes(self, entry: Dict[str, Any]) -> bool:
+        while entry and self._is_undone(entry):
+            if self._undoes is None or not entry.get("earlier"):
+                return True
+            entry = entry["earlier"]
+        return False
+
+    def _is_beneath(self, entry: Dict[str, Any]) -> bool:
+        """Whether a thing is of the tasks that are undone, beneath what another did to it after them."""
+        if self._is_undone(entry):
+            return False
+        while entry.get("earlier"):
+            entry = entry["earlier"]
+            if self._is_undone(entry):
+                return True
+        return False
+
+    def _give_back(self, step: str) -> Tuple[List[str], List[str]]:
+        """Bring what was changed back to what it was before the tasks that are undone; its programs start anew."""
+        undone: List[str] = []
+        left = [
+            f"{one['kind']} {one['name']}: {one.get('task')} changed it since"
+            for one in self.entries
+            if one["step"] == step and self._is_beneath(one)
+        ]
+        for entry in [one for one in self.gives_back() if one["step"] == step]:
+            back = entry["earlier"]
+            while self._is_undone(back):
+                back = back["earlier"]
+            why, name = earlier_state.give_back(entry, back), f"{entry['kind']} {entry['name']}"
+            if why:
+                left.append(f"{name}: {why}")
+                continue
+            undone.append(f"{name}, which is as it was before")
+            self.entries[self.entries.index(entry)] = {**back, "unread": True}
+            self._save()
+        if self._undoes is not None and self.is_unread(step):
+            left += self._read_again(step)
+        return undone, left
+
+    def _read_again(self, step: str) -> List[str]:
+        """Start the units of a step anew that stay and run. Answers what does not start, and why."""
+        its = [one for one in self.entries if (one["step"], one["kind"]) == (step, "unit")]
+        units = [one["name"] for one in its if not self._goes(one)]
+        if units:
+            run("systemctl", "daemon-reload")
+        left = []
+        for name in units:
+            done = run("systemctl", "try-restart", name)
+            if done.returncode != 0:
+                left.append(f"unit {name}: it does not start again: {done.stderr.strip()[-200:]}")
+        if not left:
+            self.all_read(step)
+        return left
 
     def take_back(self, kind: str, name: str) -> str:
         """Undo one thing alone. Answers why it could not be, or nothing."""
@@ -93,6 +193,7 @@ class Journal:
             out.flush()
             os.fsync(out.fileno())
         os.replace(making, self._file)
+        keep(os.path.dirname(self._file))
 
 
 def run(*argv: str, timeout: int = 120) -> "subprocess.CompletedProcess[str]":
@@ -113,46 +214,23 @@ def _environment() -> Dict[str, str]:
     return {**os.environ, "PATH": own, "LC_ALL": "C"}
 
 
-def digest(path: str) -> str:
-    """The sum of a file's content; empty where there is no plain file."""
-    if os.path.islink(path) or not os.path.isfile(path):
-        return ""
-    with open(path, "rb") as file:
-        return hashlib.sha256(file.read()).hexdigest()
-
-
-def read_hosts() -> List[str]:
-    """The lines of /etc/hosts."""
-    with open(_HOSTS, encoding="utf-8") as file:
-        return file.read().splitlines()
-
-
-def write_hosts(lines: List[str]) -> None:
-    """Write them, in place: in a container the file is a mount of its own, and cannot be replaced."""
-    with open(_HOSTS, "r+", encoding="utf-8") as file:
-        file.write("\n".join(lines) + "\n")
-        file.truncate()
-
-
 def _undo_file(entry: Dict[str, Any]) -> str:
     path = entry["name"]
     if not os.path.lexists(path):
         return ""
-    if digest(path) != entry["sha256"]:
+    if not is_own(entry, "sha256", digest(path)):
         return "somebody changed it since"
-    if entry.get("before") is not None:
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(entry["before"])
-        return ""
     os.unlink(path)
     return ""
 
 
 def _undo_link(entry: Dict[str, Any]) -> str:
-    if os.path.islink(entry["name"]) and os.readlink(entry["name"]) == entry["target"]:
-        os.unlink(entry["name"])
+    if not os.path.lexists(entry["name"]):
         return ""
-    return "somebody changed it since" if os.path.lexists(entry["name"]) else ""
+    if not os.path.islink(entry["name"]) or not is_own(entry, "target", os.readlink(entry["name"])):
+        return "somebody changed it since"
+    os.unlink(entry["name"])
+    return ""
 
 
 def _undo_folder(entry: Dict[str, Any]) -> str:
@@ -175,8 +253,8 @@ def _undo_unit(entry: Dict[str, Any]) -> str:
     name = entry["name"]
     done = run("systemctl", "stop", name)
     run("systemctl", "disable", name)
-    path = os.path.join(_SYSTEMD, name)
-    if digest(path) not in ("", entry["sha256"]):
+    path = os.path.join(SYSTEMD, name)
+    if digest(path) and not is_own(entry, "sha256", digest(path)):
         return "somebody changed it since: it was stopped, and left"
     if os.path.lexists(path):
         os.unlink(path)

@@ -84,10 +84,28 @@ def rollback(step: str) -> Callable[[Journal], Dict[str, List[str]]]:
     """Take a step back: the node leaves, and what kubeadm made is gone."""
 
     def undo(journal: Journal) -> Dict[str, List[str]]:
+        why = stays(journal)
+        if why:
+            raise why
         undone, left = journal.undo(step)
         return {"undone": undone, "left": left}
 
     return undo
+
+
+def stays(journal: Journal) -> Optional[ReleaseError]:
+    """Why a node is not taken back with the one task that made it join a cluster which stays: its pods, and what the
+    cluster knows of it, are nothing that is undone here. None where it may be, or is not asked."""
+    known = journal.find("kubeadm", _ENTRY)
+    if not (journal.undoes_some and known.get("done") and journal.takes("kubeadm", _ENTRY)):
+        return None
+    if known["step"] == JOIN_WORKER:
+        hint = "Take it out of the cluster first: an install preview of kind removal, which drains it."
+    else:
+        hint = "A control plane leaves with the whole cluster: roll back the install that made that."
+    return ReleaseError(
+        "conflict", "the host joined a cluster with this install, and the cluster stays", hint
+    )
 
 
 def delete_tokens(is_meant: Callable[[str], bool]) -> None:

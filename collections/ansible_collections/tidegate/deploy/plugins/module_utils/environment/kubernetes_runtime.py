@@ -33,8 +33,7 @@ def apply(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[st
         todo.folder(path)
     if not os.path.isdir("/var/lib/containerd") or not os.listdir("/var/lib/containerd"):
         todo.note("data", "/var/lib/containerd")
-    for name, content in work["units"].items():
-        todo.unit(name, content, changed_with=read_anew)
+    todo.units(work["units"], changed_with=read_anew)
     if promise_only and todo.changes:
         return {"changes": todo.changes, "detail": {}}
     done = run("ctr", "version")
@@ -47,7 +46,7 @@ def apply(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[st
 
 def require_idle(journal: Journal) -> None:
     """Let pass what nobody needs any more. Raises ReleaseError conflict while containers run: they are somebody's."""
-    is_ours = journal.find("unit", "containerd.service") and not journal.find("unit", "docker.service")
+    is_ours = journal.takes("unit", "containerd.service") and not journal.find("unit", "docker.service")
     if not is_ours or not os.path.exists(SOCKET):
         return
     for namespace in run("ctr", "namespaces", "list", "--quiet").stdout.split():

@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from ..host import bundle_store, state_folder
 from ..release.errors import ReleaseError
@@ -50,7 +50,8 @@ def _asked(wanted: List[Dict[str, Any]], journal: Journal) -> List[Dict[str, Any
 
 def look(given: Dict[str, Any]) -> Dict[str, Any]:
     """Answer {"facts", "checks", "plan", "fingerprint"} for `given`: `wanted`, `checks`, `steps`, `inputs`, `work`,
-    `clock` (of the controller, seconds since the epoch), `platforms`, `holder`."""
+    `clock` (of the controller, seconds since the epoch), `platforms`, `holder`; and of a rollback `rollback`, whose
+    `undoes` are the tasks that it is about: then `undo` is what it would do."""
     bundle = state_folder.path("bundle")
     facts = host_facts.read(bundle)
     behind = facts.pop("clock") - given["clock"]
@@ -79,7 +80,26 @@ def look(given: Dict[str, Any]) -> Dict[str, Any]:
             # What an earlier step will bring is missing now, and is no fault.
             if name in _FIRST:
                 failed.append(_blocking(error.error_key, str(error), error.hint))
-    return {"facts": facts, "checks": failed, "plan": plan, "fingerprint": _fingerprint(facts, plan, journal)}
+    told = {"facts": facts, "checks": failed, "plan": plan, "fingerprint": _fingerprint(facts, plan, journal)}
+    if given.get("rollback"):
+        told.update(_looked_back(given["rollback"].get("undoes"), failed))
+    return told
+
+
+def _looked_back(undoes: Optional[List[str]], failed: List[Dict[str, Any]]) -> Dict[str, Any]:
+    """What an undo would do, as `undo`, the last step first, and what keeps it from that among the checks."""
+    journal = Journal(undoes=undoes)
+    plan = []
+    for step in reversed(list(dict.fromkeys(one["step"] for one in journal.entries))):
+        taken = [one for one in journal.taken() if one["step"] == step]
+        given_back = [one["name"] for one in journal.gives_back() if one["step"] == step]
+        if taken or given_back:
+            words = [f"takes away {len(taken)} things"] if taken else []
+            words += [f"brings back as it was: {', '.join(given_back)}"] if given_back else []
+            plan.append({"step": step, "action": "undo", "detail": "; ".join(words)})
+    why = kubeadm.stays(journal)
+    against = [{**_blocking(why.error_key, str(why), why.hint), "check": "rollback"}] if why else []
+    return {"undo": plan, "checks": failed + against}
 
 
 def look_at_removal(given: Dict[str, Any]) -> Dict[str, Any]:

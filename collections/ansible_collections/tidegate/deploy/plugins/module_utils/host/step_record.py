@@ -24,6 +24,7 @@ DOMAINS = {
     "preview_stale": "policy",
     "resource_locked": "policy",
     "ssh_unreachable": "connection",
+    "ssh_auth_failed": "auth",
     "compose_unhealthy": "health",
     "compose_up_failed": "runtime",
 }

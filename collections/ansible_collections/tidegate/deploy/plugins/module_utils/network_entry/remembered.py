@@ -10,6 +10,7 @@ import os
 import time
 from typing import Any, Dict, Iterator, Mapping, Optional
 
+from ..environment import host_lock
 from ..host import state_folder
 from ..release.errors import ReleaseError
 
@@ -75,6 +76,8 @@ def held(holder: str, token: Optional[int]) -> Iterator[None]:
     path = state_folder.path("environment.lock")
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     with _open_locked(path) as lock:
+        # An install that is between two steps has the host as well.
+        host_lock.require_free(_written(lock), holder, token)
         known = read().get("fencing_token")
         if token is not None and known is not None and token < known:
             raise ReleaseError(
@@ -108,6 +111,15 @@ def _open_locked(path: str) -> Iterator[Any]:
             if os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(lock.fileno())):
                 yield lock
                 return
+
+
+def _written(lock: Any) -> Dict[str, Any]:
+    lock.seek(0)
+    try:
+        found = json.load(lock)
+        return found if isinstance(found, dict) else {}
+    except ValueError:
+        return {}
 
 
 def _holder(text: str) -> str:
