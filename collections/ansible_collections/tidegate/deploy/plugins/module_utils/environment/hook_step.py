@@ -17,10 +17,10 @@ def apply(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[st
     undo = work.get("undo")
     if undo:
         # Written down before: a hook that broke off half way has something to take back, too.
+        # By its step, because several may be taken back by the same file.
         journal.note(
-            work["step"], "hook", undo["path"], sha256=undo["sha256"], context=work["context"],
-            timeout=work["seconds"],
-        )  # fmt: skip
+            work["step"], "hook", work["step"], **undo, context=work["context"], timeout=work["seconds"]
+        )
     ran = hook.run(work["path"], work["sha256"], work["context"], work["seconds"])
     has_changed, detail = hook.outcome(ran, work["outputs"])
     return {"changes": ["what the hook says it did"] if has_changed else [], "detail": detail}

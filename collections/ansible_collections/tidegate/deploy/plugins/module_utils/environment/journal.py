@@ -214,7 +214,7 @@ def _undo_image(entry: Dict[str, Any]) -> str:
 
 def _undo_hook(entry: Dict[str, Any]) -> str:
     try:
-        ran = hook.run(entry["name"], entry["sha256"], entry["context"], entry["timeout"])
+        ran = hook.run(entry["path"], entry["sha256"], entry["context"], entry["timeout"])
         hook.outcome(ran, [])
     except ReleaseError as error:
         return str(error)
