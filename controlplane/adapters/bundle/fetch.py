@@ -33,6 +33,8 @@ class Fetcher:
     def __init__(
         self, folder: Path, *, unlocked: bool = False, patience: tuple[float, ...] = PATIENCE
     ) -> None:
+        # A folder that is called `.` has nothing beside it.
+        folder = folder.resolve()
         self._folder, self._unlocked, self._patience = folder, unlocked, patience
         self._partial = folder.with_name(folder.name + ".partial")
         self._client = httpx.Client(

@@ -24,6 +24,7 @@ def take(folder: Path, sources: Sequence[Path], *, update: bool = False) -> dict
         Problem: `artifact_checksum_mismatch` when a file is not the one that the index promises,
             `artifact_missing` when a package lacks what the index expects in it.
     """
+    folder = folder.resolve()  # What is beside `.` would be in it.
     index = index_file.read(folder)
     if update:
         index["artifacts"] = [_unlocked(one) for one in index["artifacts"]]
