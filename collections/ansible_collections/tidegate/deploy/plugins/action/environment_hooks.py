@@ -48,7 +48,7 @@ class ActionModule(EnvironmentAction):
             outputs.update(detail.get("outputs", {}))
             has_changed = has_changed or bool(answer["changed"])
             self._told.append(
-                self._record("succeeded" if answer["changed"] else "unchanged", started, detail)
+                self._step("succeeded" if answer["changed"] else "unchanged", started, **detail)
             )
             self._attempt = 1
         return {"changed": has_changed, "outcome": {}}
@@ -91,9 +91,11 @@ class ActionModule(EnvironmentAction):
     def _ends(self) -> bool:
         return self._verb == "apply" and self._is_last
 
-    def _record(self, status: str, started: float, detail: dict[str, Any]) -> dict[str, Any]:
-        output = str(detail.pop("output", ""))
-        return {**self._step(status, started, **detail), "stdout_tail": step_record.tail(output)}
+    def _step(self, status: str, started: float, output: str = "", **detail: Any) -> dict[str, Any]:
+        said = str(detail.pop("stdout", ""))
+        record = super()._step(status, started, output, **detail)
+        exit_code = detail.get("exit_code", record["exit_code"])
+        return {**record, "stdout_tail": step_record.tail(said), "exit_code": exit_code}
 
     def _done(self, answer: dict[str, Any], started: float) -> dict[str, Any]:
         if self._verb == "rollback":

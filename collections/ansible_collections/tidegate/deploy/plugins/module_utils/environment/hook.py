@@ -138,7 +138,7 @@ def outcome(ran: Ran, outputs: List[str]) -> Tuple[bool, Dict[str, Any]]:
     values = ran.values()
     detail = {
         "exit_code": ran.exit_code,
-        "output": ran.output,
+        "stdout": ran.output,
         "lines": ran.lines,
         "outputs": {name: values[name] for name in outputs if name in values},
     }

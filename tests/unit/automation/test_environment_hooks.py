@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hooks of a host, one after the other: what each is told, what is told of it, and where a retry goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from ansible_collections.tidegate.deploy.plugins.module_utils.environment import hook
+
+from tests.unit.automation.hooked_host import HookedHost
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HookedHost:
+    monkeypatch.setattr(hook.state_folder, "path", lambda name: str(tmp_path / "state" / name))
+    return HookedHost(tmp_path)
+
+
+def test_a_hook_that_fails_is_told_with_its_output_and_its_own_exit_code(host: HookedHost) -> None:
+    host.step("good", "echo '[INFO] version=1'", outputs=["version"])
+    host.step("bad", "echo plain words; echo '[ERROR] disk=broken'; exit 3")
+    host.step("never", "echo never >> $said")
+    answer = host.run()
+    told = answer["tidegate"]
+    assert (answer["failed"], told["error_key"], told["diagnostics"]["stage"]) == (True, "hook_failed", "bad")
+    good, bad = told["steps"]
+    assert (good["step"], good["status"]) == ("good", "unchanged")
+    assert (bad["step"], bad["status"], bad["exit_code"]) == ("bad", "failed", 3)
+    assert bad["stdout_tail"] == "plain words\n[ERROR] disk=broken\n"
+    assert "disk=broken" in bad["stderr_tail"] and bad["detail"]["error_key"] == "hook_failed"
+    assert host.did == []
