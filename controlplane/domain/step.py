@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import Any
 
 COLLECTION = "tidegate.deploy."
@@ -22,6 +24,7 @@ WAITING = "rollout"
 VERIFYING = frozenset({"health", WAITING})
 TAIL = 4000
 MOST_PROGRESS = 500
+_TOLD = re.compile(r"\[(DEBUG|INFO|WARNING|ERROR)\] [a-z][a-z0-9_]{0,63}=")
 
 
 def started(kind: str, action: str | None, host: str | None) -> dict[str, Any] | None:
@@ -75,6 +78,14 @@ def _detail(host: str | None, step: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(step.get("detail"), Mapping) and step["detail"]:
         detail["detail"] = dict(step["detail"])
     return detail
+
+
+def said(log: str) -> list[str]:
+    """Return the rows of what a step's own program said: each line `[LEVEL] key=value` is one, and what is between."""
+    found: list[str] = []
+    for is_told, lines in groupby(log.splitlines(), lambda line: bool(_TOLD.match(line))):
+        found += lines if is_told else ["\n".join(lines)]
+    return found
 
 
 # The steps of a task on hosts, by the action that does one: the first of them where it does several.

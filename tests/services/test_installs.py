@@ -380,6 +380,32 @@ def test_an_environment_is_deleted_with_its_tasks_but_not_while_one_is_at_work(s
         installs.list_(shop.core, operator(shop), env, {}, PageRequest())
 
 
+def test_what_a_hook_says_is_in_the_log_line_by_line_and_once(shop: Installation) -> None:
+    env = environment(shop)
+    task = previewed(shop, env)
+    installs.apply(shop.core, operator(shop), env, task["preview_ref"])
+    kind, _run = work(shop, "install")
+    lines = [{"level": "INFO", "key": "version", "value": "28"}]
+    log = "[INFO] version=28\nplain one\nplain two\n[ERROR] disk=full\n"
+    done = step("hooked", lines=lines, log=log)
+    kind.record([told(1, done, action="environment_hooks"), told(2, done, action="environment_hooks")])
+    kind.record([told(3, done, action="environment_hooks")])
+    kind.end(RunOutcome("successful", 0, {}))
+
+    def logged(q: str | None = None, **page: int) -> list[str]:
+        found = installs.logs(shop.core, operator(shop), task["task_id"], env, q=q, **page)
+        return [one["stdout"] for one in found["items"]]
+
+    words = "environment_hooks said so"
+    said = ["[INFO] version=28", "plain one\nplain two", "[ERROR] disk=full"]
+    assert logged() == [words, *said, words, words]
+    assert logged("DISK=") == ["[ERROR] disk=full"]
+    shown = installs.get(shop.core, operator(shop), task["task_id"], env)["steps"][0]
+    assert shown["detail"] == {"lines": lines}
+    first = installs.logs(shop.core, operator(shop), task["task_id"], env, limit=2)
+    assert logged(after=first["next"]) == [*said[1:], words, words]
+
+
 def test_the_log_is_searched(shop: Installation) -> None:
     env = environment(shop)
     task = applied(shop, env)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A host whose install has hooks: they really run, here, and so do both halves of the module, without Ansible between."""
+"""A host whose install has hooks: they really run, here, and so do both halves of its module, without Ansible."""
 
 from __future__ import annotations
 
