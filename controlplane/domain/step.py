@@ -84,7 +84,8 @@ def said(log: str) -> list[str]:
     """Return the rows of what a step's own program said: each line `[LEVEL] key=value` is one, and what is between."""
     found: list[str] = []
     for is_told, lines in groupby(log.splitlines(), lambda line: bool(_TOLD.match(line))):
-        found += lines if is_told else ["\n".join(lines)]
+        block = list(lines)
+        found += block if is_told else ["\n".join(block)]
     return found
 
 
