@@ -10,6 +10,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from .bundle_path import INDEX, is_artifact, problem
 from .fault import Fault
+from .steps import problems as step_problems
 
 try:
     import yaml
@@ -153,6 +154,7 @@ def _references(index: Dict[str, Any]) -> List[Fault]:
         faults += _unknown(f"features.{name}.artifacts", feature["artifacts"], known)
     for number, step in enumerate(index["steps"]):
         faults += _unknown(f"steps.{number}.runtime", step["runtime"], set(index["runtimes"]))
+    faults += [_bad(where, why) for where, why in step_problems(index["steps"])]
     for path in hooks(index):
         why = problem(path) or (None if path.startswith("hooks/") else "is not in hooks/")
         if why:
