@@ -56,6 +56,8 @@ class ActionModule(EnvironmentAction):
             "steps": [one["name"] for one in steps],
             "hooks": [one["name"] for one in steps if "hook" in one],
             "inputs": inputs,
+            "compatibility": index.get("compatibility") or {},
+            "kubernetes": (bundle["runtime"] or {}).get("version") if runtime == "k8s" else None,
             "work": step_work.of(bundle, self._spec, inputs, nodes, self._host, artifacts),
         }
 

@@ -45,8 +45,9 @@ def wanted(given: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
 
 
 def verified(asked: dict[str, Any]) -> dict[str, Any]:
-    """Verify the whole bundle: {"digest", "version", "signed_by", "files": {path: {"sha256", "stamp"}}, ...}.
+    """Verify the whole bundle: {"digest", "signed_by", "files": {path: {"sha256", "stamp"}}, "runtime", ...}.
 
+    `runtime` is {"version", "status"} of what is to be installed, None where no runtime is asked for.
     Raises ReleaseError: the gravest fault's key, all faults in its detail.
     """
     bundle_dir = asked["bundle_dir"]
@@ -73,6 +74,7 @@ def verified(asked: dict[str, Any]) -> dict[str, Any]:
         "digest": found.digest,
         "signed_by": found.signed_by or None,
         "index": found.index,
+        "runtime": _runtime(found.index, *runtime) if runtime else None,
         "files": {path: {"sha256": sha256, "stamp": before.get(path)} for path, sha256 in found.sums.items()},
         "delivered": _selected(found.index, asked),
     }
@@ -97,6 +99,12 @@ def stamp(bundle_dir: str, path: str) -> list[int]:
     except OSError:
         return []
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev]
+
+
+def _runtime(known: dict[str, Any], name: str, version: str | None) -> dict[str, str]:
+    entry, _faults = index.version(known, name, version)
+    assert entry is not None, "a version that is not there is a fault"
+    return {"version": entry["version"], "status": entry["status"]}
 
 
 def _selected(known: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from . import (
     checks,
     cluster_network,
     cluster_ready,
+    compatibility,
     compose_environment,
     container_runtime,
     host_facts,
@@ -50,15 +51,14 @@ def _asked(wanted: List[Dict[str, Any]], journal: Journal) -> List[Dict[str, Any
 
 def look(given: Dict[str, Any]) -> Dict[str, Any]:
     """Answer {"facts", "checks", "plan", "fingerprint"} for `given`: `wanted`, `checks`, `steps`, `inputs`, `work`,
-    `clock` (of the controller, seconds since the epoch), `platforms`, `holder`."""
+    `clock` (of the controller, seconds since the epoch), `platforms`, `holder`, `compatibility`, `kubernetes`."""
     bundle = state_folder.path("bundle")
     facts = host_facts.read(bundle)
     behind = facts.pop("clock") - given["clock"]
     skew = 0.0 if 0 <= behind <= _WAY_SECONDS else behind
     facts["clock_skew_s"] = round(skew)
-    failed = checks.hold(_asked(given["checks"], Journal()), facts, given["inputs"], skew) + _own(
-        facts, given
-    )
+    failed = checks.hold(_asked(given["checks"], Journal()), facts, given["inputs"], skew)
+    failed += _own(facts, given) + compatibility.hold(given["compatibility"], facts, given["kubernetes"])
     found = bundle_store.look(bundle, given["wanted"], False, False)
     try:
         bundle_store.require_room(bundle, found, given["wanted"])
