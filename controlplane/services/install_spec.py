@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from controlplane.domain.errors import Problem
-from controlplane.domain.install import steps_done
+from controlplane.domain.install import outputs_done, steps_done
 from controlplane.services import cluster_members
 from controlplane.services.core import Core
 from controlplane.store.tables import (
@@ -43,15 +43,21 @@ def of_preview(core: Core, session: Session, task: InstallTask) -> dict[str, Any
 
 
 def of_run(core: Core, session: Session, task: InstallTask, fencing_token: int) -> dict[str, Any]:
-    """Return what an install or a rollback works from: held to what its preview saw, going on where it stopped."""
-    steps = session.scalars(
-        select(InstallStep).where(InstallStep.task_id == task.id).order_by(InstallStep.position)
+    """Return what an install or a rollback works from: held to what its preview saw, going on where it stopped.
+
+    `resume` are the steps of each host that are done, `outputs` what they told, for hooks that come after them.
+    """
+    steps = list(
+        session.scalars(
+            select(InstallStep).where(InstallStep.task_id == task.id).order_by(InstallStep.position)
+        )
     )
     binding = (task.preview or {}).get("binding") or {}
     return {
         **of_preview(core, session, task),
         "fencing_token": fencing_token,
         "resume": steps_done((row.host, row.step, row.status) for row in steps),
+        "outputs": outputs_done((row.host, row.step, row.status, row.detail) for row in steps),
         "expect": {"bundle_digest": task.bundle_digest, "fingerprints": binding.get("fingerprints", {})},
     }
 

@@ -246,6 +246,28 @@ def test_a_failed_step_is_kept_and_gone_on_with(shop: Installation) -> None:
         installs.retry(shop.core, operator(shop), task["task_id"], env)
 
 
+def test_a_retry_knows_what_the_hooks_before_it_told(shop: Installation) -> None:
+    env = environment(shop)
+    task = previewed(shop, env)
+    installs.apply(shop.core, operator(shop), env, task["preview_ref"])
+    kind, _run = work(shop, "install")
+    first = step("first", outputs={"colour": "blue"}, lines=[])
+    plain, broken = step("plain", outputs={}), step("second", "failed", outputs={"half": "1"})
+    kind.record([told(1, first, plain, broken, action="environment_hooks", error_key="hook_failed")])
+    kind.end(RunOutcome("failed", 2, {}))
+    shop.clock.pass_(seconds=1)
+    installs.retry(shop.core, operator(shop), task["task_id"], env)
+    kind, run = work(shop, "install")
+    assert run.documents["environment_spec_file"]["outputs"] == {"a": {"first": {"colour": "blue"}}}
+    kind.record([told(1, step("second", at="2026-01-01T12:00:09Z"), action="environment_hooks")])
+    kind.end(RunOutcome("successful", 0, {}))
+    done = installs.get(shop.core, operator(shop), task["task_id"], env)["steps"]
+    assert [(one["step"], one["status"], one["attempt"]) for one in done] == [
+        ("first", "succeeded", 1), ("plain", "succeeded", 1), ("second", "succeeded", 2),
+    ]  # fmt: skip
+    assert done[0]["detail"] == {"outputs": {"colour": "blue"}, "lines": []}
+
+
 def test_a_rollback_undoes_the_newest_install(shop: Installation) -> None:
     env = environment(shop)
     with refused("not_found"):

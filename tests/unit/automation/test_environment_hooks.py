@@ -30,3 +30,11 @@ def test_a_hook_that_fails_is_told_with_its_output_and_its_own_exit_code(host: H
     assert bad["stdout_tail"] == "plain words\n[ERROR] disk=broken\n"
     assert "disk=broken" in bad["stderr_tail"] and bad["detail"]["error_key"] == "hook_failed"
     assert host.did == []
+
+
+def test_a_retry_goes_on_at_the_hook_that_failed_with_what_those_before_it_told(host: HookedHost) -> None:
+    host.step("first", "echo first >> $said; echo '[INFO] colour=blue'", outputs=["colour"])
+    host.step("second", "grep -o blue $TIDEGATE_CONTEXT >> $said")
+    answer = host.run(resume={"a": ["first"]}, outputs={"a": {"first": {"colour": "blue"}}})
+    assert host.did == ["blue"]
+    assert [one["step"] for one in answer["tidegate"]["steps"]] == ["second"]

@@ -34,13 +34,15 @@ class ActionModule(EnvironmentAction):
             return self._ask({})
         roles = self._roles()
         done = set((self._spec.get("resume") or {}).get(self._host) or [])
+        before = (self._spec.get("outputs") or {}).get(self._host) or {}
         hooks = [one for one in self._steps_of_host() if "hook" in one]
         outputs: dict[str, Any] = {}
         has_changed = False
         for number, step in enumerate(hooks):
             self.STEP, started = step["name"], time.time()
             if step["name"] in done:
-                self._told.append(self._step("unchanged", started, resumed=True))
+                # Nothing is done, and nothing is told of it; but it is known what it told then.
+                outputs.update(before.get(step["name"]) or {})
                 continue
             self._is_last = number == len(hooks) - 1
             answer = super()._tried(self._of(step, outputs, roles))
