@@ -24,6 +24,7 @@ WAITING = "rollout"
 VERIFYING = frozenset({"health", WAITING})
 TAIL = 4000
 MOST_PROGRESS = 500
+MOST_NAME = 64
 _TOLD = re.compile(r"\[(DEBUG|INFO|WARNING|ERROR)\] [a-z][a-z0-9_]{0,63}=")
 
 
@@ -53,8 +54,12 @@ def decidable(kind: str, data: Mapping[str, Any] | None) -> bool | None:
 def finished(
     kind: str, host: str | None, data: Mapping[str, Any] | None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield `(action, detail)` for each step that a result tells of: `step_succeeded` or `step_failed`."""
-    if not kind.startswith("runner_on_") or data is None:
+    """Yield `(action, detail)` for each step that a result tells of: `step_succeeded` or `step_failed`.
+
+    A task that does several tells of each as it ends, too, before its result is there.
+    """
+    is_while = kind == "runner_item_on_ok" and data is not None and data.get("schema") == PROGRESS
+    if data is None or not (kind.startswith("runner_on_") or is_while):
         return
     steps = data.get("steps")
     for step in steps if isinstance(steps, list) else []:
@@ -110,6 +115,13 @@ STEP_OF_INSTALL: Mapping[str, str] = {
     f"{COLLECTION}network_entry_endpoint": "endpoint",
     f"{COLLECTION}network_entry_stand_back": "stand_back",
 }
+
+
+def beginning(kind: str, host: str | None, data: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the detail of `step_started` where a task that does several steps says that it begins one, else None."""
+    if kind != "runner_item_on_ok" or host is None or data is None or data.get("schema") != PROGRESS:
+        return None
+    return {"host": host, "step": str(data.get("object"))[:MOST_NAME]} if data.get("begins") is True else None
 
 
 def installing(kind: str, action: str | None, host: str | None) -> dict[str, Any] | None:

@@ -116,7 +116,10 @@ class TaskJob:
     def _steps(self, session: Session, task: InstallTask, event: RunEvent, now: datetime) -> list[NewEvent]:
         found = []
         starting = step.installing(event.kind, event.action, event.host)
-        if starting is not None and self._is_planned(task, starting["host"], starting["step"]):
+        if starting is not None and not self._is_planned(task, starting["host"], starting["step"]):
+            starting = None
+        starting = starting or step.beginning(event.kind, event.host, event.data)
+        if starting is not None:
             install_steps.begin(session, task.id, starting["host"], starting["step"], now)
             found.append(timeline.task_event(task, "step_started", "running", **starting))
         return found + self._ended_steps(session, task, (event.kind, event.host, event.data), now)

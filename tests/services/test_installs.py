@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -244,6 +245,35 @@ def test_a_failed_step_is_kept_and_gone_on_with(shop: Installation) -> None:
     )
     with refused("conflict"):
         installs.retry(shop.core, operator(shop), task["task_id"], env)
+
+
+def while_(counter: int, name: str, **more: Any) -> RunEvent:
+    """What the task of the hooks says of one while it works."""
+    data = {"schema": "tidegate.progress/v1", "host": "a", "object": name, "progress": "said", **more}
+    event = told(counter, action="environment_hooks")
+    return replace(event, kind="runner_item_on_ok", data=data, stdout="")
+
+
+def test_a_hook_is_under_way_until_it_ends_and_is_broken_off_with_its_task(shop: Installation) -> None:
+    env = environment(shop)
+    task = previewed(shop, env)
+    installs.apply(shop.core, operator(shop), env, task["preview_ref"])
+    kind, _run = work(shop, "install")
+
+    def steps() -> list[tuple[str, str, str | None]]:
+        found = installs.get(shop.core, operator(shop), task["task_id"], env)["steps"]
+        return [(one["step"], one["status"], one["error_key"]) for one in found]
+
+    kind.record([begun(1, "environment_hooks"), while_(2, "first", begins=True)])
+    assert steps() == [("first", "running", None)]
+    first = step("first", log="[INFO] a=b\n")
+    kind.record([while_(3, "first", steps=[first]), while_(4, "second", begins=True)])
+    assert steps() == [("first", "succeeded", None), ("second", "running", None)]
+    kind.refuse("worker_lost", "its worker is gone")
+    assert steps()[1] == ("second", "failed", "worker_lost")
+    assert names(shop, task)[-4:] == ["step_started", "step_succeeded", "step_started", "failed"]
+    logs = installs.logs(shop.core, operator(shop), task["task_id"], env)["items"]
+    assert [one["stdout"] for one in logs] == ["[INFO] a=b"]
 
 
 def test_a_retry_knows_what_the_hooks_before_it_told(shop: Installation) -> None:

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 from ansible_collections.tidegate.deploy.plugins.action import environment_hooks
 from ansible_collections.tidegate.deploy.plugins.module_utils.environment import hook_step
@@ -75,7 +76,11 @@ class HookedHost:
         action = environment_hooks.ActionModule(task, connection, None, None, None, None)
         action._early_needs_tmp_path = lambda: False
         action._execute_module = self._module
-        return dict(action.run(None, {"inventory_hostname": "a"}))
+        with mock.patch.object(environment_hooks.progress, "tell", self._say):
+            return dict(action.run(None, {"inventory_hostname": "a"}))
+
+    def _say(self, _task: Any, _host: str, who: str, how_far: str, **more: Any) -> None:
+        self.told.append({"object": who, "progress": how_far, "did": self.did, **more})
 
     def _module(self, module_args: dict[str, Any], **_: Any) -> dict[str, Any]:
         given = json.loads(module_args["payload"])

@@ -38,3 +38,15 @@ def test_a_retry_goes_on_at_the_hook_that_failed_with_what_those_before_it_told(
     answer = host.run(resume={"a": ["first"]}, outputs={"a": {"first": {"colour": "blue"}}})
     assert host.did == ["blue"]
     assert [one["step"] for one in answer["tidegate"]["steps"]] == ["second"]
+
+
+def test_each_hook_is_told_as_it_begins_and_as_it_ends(host: HookedHost) -> None:
+    host.step("first", "echo first >> $said; echo '[INFO] colour=blue'", outputs=["colour"])
+    host.step("second", "exit 1")
+    host.run()
+    assert [(one["object"], one["progress"], one["did"]) for one in host.told] == [
+        ("first", "begins", []), ("first", "unchanged", ["first"]), ("second", "begins", ["first"]),
+    ]  # fmt: skip
+    assert [one.get("begins", False) for one in host.told] == [True, False, True]
+    (ended,) = host.told[1]["steps"]
+    assert (ended["step"], ended["detail"]["outputs"]) == ("first", {"colour": "blue"})

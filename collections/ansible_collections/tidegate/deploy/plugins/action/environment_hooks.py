@@ -10,6 +10,7 @@ from typing import Any
 from ansible_collections.tidegate.deploy.plugins.module_utils.environment import step_plan
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
+from ansible_collections.tidegate.deploy.plugins.plugin_utils import progress
 from ansible_collections.tidegate.deploy.plugins.plugin_utils.environment_action import EnvironmentAction
 
 # So that the hook's own end, which says more, comes before the step's.
@@ -45,13 +46,15 @@ class ActionModule(EnvironmentAction):
                 outputs.update(before.get(step["name"]) or {})
                 continue
             self._is_last = number == len(hooks) - 1
+            progress.tell(self._task, self._host, step["name"], "begins", begins=True)
             answer = super()._tried(self._of(step, outputs, roles))
             detail = answer["outcome"]["detail"]
             outputs.update(detail.get("outputs", {}))
             has_changed = has_changed or bool(answer["changed"])
-            self._told.append(
-                self._step("succeeded" if answer["changed"] else "unchanged", started, **detail)
-            )
+            status = "succeeded" if answer["changed"] else "unchanged"
+            self._told.append(self._step(status, started, **detail))
+            # At once: what follows may be cut, and this stays done.
+            progress.tell(self._task, self._host, step["name"], status, steps=self._told[-1:])
             self._attempt = 1
         return {"changed": has_changed, "outcome": {}}
 

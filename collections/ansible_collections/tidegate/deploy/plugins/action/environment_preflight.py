@@ -22,7 +22,7 @@ from ansible_collections.tidegate.deploy.plugins.plugin_utils.environment_action
 
 
 class ActionModule(EnvironmentAction):
-    STEP = "environment_preflight"
+    STEP, MODULE = "preflight", "environment_preflight"
 
     def _is_meant(self) -> bool:
         return True
@@ -64,7 +64,9 @@ class ActionModule(EnvironmentAction):
     def _ask(self, work: dict[str, Any]) -> dict[str, Any]:
         payload = json.dumps({**work, "clock": time.time()})
         answer = self._execute_module(
-            module_name=f"tidegate.deploy.{self.STEP}", module_args={"payload": payload}, task_vars=self._vars
+            module_name=f"tidegate.deploy.{self.MODULE}",
+            module_args={"payload": payload},
+            task_vars=self._vars,
         )
         if answer.get("unreachable"):
             raise AnsibleConnectionFailure(answer.get("msg", "unreachable"))
