@@ -53,7 +53,9 @@ def test_the_schema_is_one_and_the_small_index_is_valid() -> None:
         ("steps.0.hook", "bin/x.sh"), ("steps.0.runtime", ["k8s"]), ("steps.0.runs_on", ["everywhere"]),
         ("checks", [{"id": "a", "kind": "port", "expect": {"ports": [0]}, "severity": "blocking", "message": "m"}]),
         ("checks", [{"id": "a", "kind": "magic", "expect": {}, "severity": "blocking", "message": "m"}]),
-        ("features", {"vip": {"artifacts": ["nothing"], "inputs": []}}), ("compatibility", {"kernel": "5"}),
+        ("features", {"vip": {"artifacts": ["nothing"], "inputs": []}}),
+        ("features", {"vip": {"artifacts": [], "inputs": ["vip_address"]}}),
+        ("features", {"lvs_vip": {"artifacts": [], "inputs": ["vip_name"]}}), ("compatibility", {"kernel": "5"}),
         ("steps.0.name", "container_runtime"), ("steps.0.name", "preflight"), ("steps.0.rollback", {"role": "look"}),
     ],
 )  # fmt: skip

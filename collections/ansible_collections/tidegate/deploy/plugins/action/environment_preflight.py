@@ -77,13 +77,27 @@ class ActionModule(EnvironmentAction):
 
     def _done(self, answer: dict[str, Any], started: float) -> dict[str, Any]:
         told = {"schema": "tidegate.preflight/v1", "host": self._host, **answer["found"]}
-        told["checks"] = [{**one, "host": self._host} for one in told["checks"]]
+        told["checks"] = [{**one, "host": self._host} for one in [*told["checks"], *self._of_version()]]
         told["inputs"] = [one.shown() for one in step_plan.inputs(self._index(), self._spec)]
         told["steps"] = [step_record.step("preflight", "unchanged", started)]
         self._write(told)
         if self._task.args.get("required"):
             self._require(told)
         return {"changed": False, "tidegate": told}
+
+    def _of_version(self) -> list[dict[str, Any]]:
+        """A word of warning where the bundle does not call the version supported."""
+        chosen = self._task.args["bundle"].get("runtime")
+        if not chosen or chosen["status"] == "supported" or self._leaving():
+            return []
+        message = (
+            f"{self._spec['runtime_type']} {chosen['version']} is of status {chosen['status']} in this bundle"
+        )
+        hint = "Ask for a version that is supported, where the bundle has one."
+        return [
+            {"level": "warning", "code": "runtime_not_supported", "check": "runtime", "message": message,
+             "hint": hint, "found": chosen["status"]}
+        ]  # fmt: skip
 
     def _require(self, told: dict[str, Any]) -> None:
         """Raises ReleaseError where something blocks, or is not as it was when the preview was made."""

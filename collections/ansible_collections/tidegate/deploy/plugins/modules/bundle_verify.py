@@ -56,7 +56,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 bundle:
-  description: C(digest), C(signed_by), C(index), the C(files) with their sums, and what is C(delivered) to a host.
+  description: >-
+    C(digest), C(signed_by), C(index), the C(files) with their sums, what is C(delivered) to a host, and the
+    C(version) and C(status) of the C(runtime) that was asked for.
   returned: success
   type: dict
 tidegate:
