@@ -44,9 +44,16 @@ _FIRST = (container_runtime.STEP, kubeadm.INIT, kubeadm.JOIN_PLANE, kubeadm.JOIN
 
 
 def _asked(wanted: List[Dict[str, Any]], journal: Journal) -> List[Dict[str, Any]]:
-    """The checks that are to be held: on a host that kubeadm was run on, what listens on a node's ports is its own."""
-    is_node = bool(journal.find("kubeadm", "node"))
-    return [one for one in wanted if not (is_node and one["kind"] == "port")]
+    """The checks that are to be held: on a host that kubeadm was run on, a node's ports and networks are its own."""
+    if not journal.find("kubeadm", "node"):
+        return wanted
+    return [_of_node(one) for one in wanted if one["kind"] != "port"]
+
+
+def _of_node(check: Dict[str, Any]) -> Dict[str, Any]:
+    if check["kind"] not in ("address", "subnet"):
+        return check
+    return {**check, "expect": {**check["expect"], "free": False}}
 
 
 def look(given: Dict[str, Any]) -> Dict[str, Any]:
