@@ -162,6 +162,24 @@ def test_the_next_run_goes_on_where_this_one_gave_up(fetch: Any, bundle: Path, s
     assert (bundle / PATH).read_bytes() == CONTENT
 
 
+def test_what_came_whole_before_it_was_cut_is_not_asked_for_again(
+    fetch: Any, bundle: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as cut:
+        cut.setattr("controlplane.adapters.bundle.fetch.os.replace", killed)
+        with pytest.raises(Killed):
+            fetch()
+    assert fetch()["resumed_at"] == len(CONTENT)
+    assert (bundle / PATH).read_bytes() == CONTENT
+    assert len(server.asked) == 1
+
+
 def test_a_server_that_changed_the_file_is_asked_for_all_of_it(
     fetch: Any, bundle: Path, server: Server
 ) -> None:
