@@ -105,6 +105,14 @@ def test_the_folder_that_one_is_in_is_filled_and_nothing_else_is_ever_in_it(
     assert [bundle in one.parents for one in seen] == [False]
 
 
+def test_a_file_that_cannot_be_read_is_named(make: Make) -> None:
+    # Nobody, root neither, reads the beginning of a process's memory.
+    bundle = make(locked=False, **with_artifacts({**RUNC, "path": "bin/mem"}))
+    with pytest.raises(Problem, match="/proc/self/mem cannot be read") as caught:
+        importing.take(bundle, [Path("/proc/self")])
+    assert caught.value.error_key == "artifact_missing"
+
+
 def test_what_the_index_does_not_mean_is_refused(make: Make, tmp_path: Path) -> None:
     bundle = make(locked=False, **with_artifacts(out_of(RUNC, member="usr/sbin/runc")))
     good = deb(tmp_path / "good.deb", {"usr/sbin/runc": b"run"})
