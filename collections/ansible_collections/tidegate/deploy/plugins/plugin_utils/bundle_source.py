@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,7 @@ def verified(asked: dict[str, Any]) -> dict[str, Any]:
     Raises ReleaseError: the gravest fault's key, all faults in its detail.
     """
     bundle_dir = asked["bundle_dir"]
-    before = (
-        {path: stamp(bundle_dir, path) for path in folder.walk(bundle_dir).files}
-        if _is_there(bundle_dir)
-        else {}
-    )
+    before = {path: stamp(bundle_dir, path) for path in _files(bundle_dir)} if _is_there(bundle_dir) else {}
     runtime = (asked["runtime_type"], asked["runtime_version"]) if asked["runtime_type"] else None
     found = inspection.inspect(bundle_dir, signature.trusted_keys(asked["trusted_keys"] or []), runtime)
     if found.faults:
@@ -81,10 +78,11 @@ def verified(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def unchanged(known: dict[str, Any]) -> None:
-    """Raises ReleaseError artifact_checksum_mismatch when a file was touched since the bundle was verified."""
+    """Raises ReleaseError artifact_checksum_mismatch when a file was touched since the bundle was verified,
+    bundle_index_missing when the folder cannot be read any more."""
     moved = [path for path, one in known["files"].items() if stamp(known["bundle_dir"], path) != one["stamp"]]
     there = {bundle_path.SUMS, bundle_path.SIGNATURE, *known["files"]}
-    moved += [path for path in folder.walk(known["bundle_dir"]).files if path not in there]
+    moved += [path for path in _files(known["bundle_dir"]) if path not in there]
     if moved:
         raise ReleaseError(
             "artifact_checksum_mismatch", f"changed since the bundle was verified: {', '.join(sorted(moved)[:5])}",
@@ -132,6 +130,16 @@ def _selected(known: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
             path for path, step in index.hooks({"steps": list(steps.values())}).items() if step in steps
         ),
     }
+
+
+def _files(bundle_dir: str) -> Iterable[str]:
+    try:
+        return folder.walk(bundle_dir).files
+    except OSError as error:
+        raise ReleaseError(
+            "bundle_index_missing", f"the bundle's folder cannot be read: {error}",
+            "See that it is a bundle, and that Tidegate may read all of it.",
+        ) from error  # fmt: skip
 
 
 def _is_there(bundle_dir: str) -> bool:
