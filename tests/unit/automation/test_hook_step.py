@@ -24,3 +24,13 @@ def test_steps_that_share_a_rollback_hook_are_each_taken_back(host: HookedHost) 
     answer = hook_step.rollback(host.journal())
     assert host.did == ["second", "first"]
     assert answer == {"undone": ["hook second", "hook first"], "left": []}
+
+
+def test_what_could_not_be_taken_back_is_tried_again(host: HookedHost, tmp_path: Path) -> None:
+    undo = f"echo tried >> $said; test -e {tmp_path}/mended"
+    hook_step.apply(host.work("first", undo), host.journal(), False)
+    assert hook_step.rollback(host.journal())["left"] == ["hook first: the hook ended with 1"]
+    (tmp_path / "mended").touch()
+    assert hook_step.rollback(host.journal()) == {"undone": ["hook first"], "left": []}
+    assert hook_step.rollback(host.journal()) == {"undone": [], "left": []}
+    assert host.did == ["tried", "tried"]

@@ -22,6 +22,8 @@ ADMIN = "/etc/kubernetes/admin.conf"
 CRI_SOCKET = "unix:///run/containerd/containerd.sock"
 # Folders that a cluster's programs make, beside those of the runtime.
 OWN_DATA = ("/etc/kubernetes", "/var/lib/cni", "/var/lib/etcd", "/var/lib/kubelet")
+# Why a thing is left that is no more ours to take away.
+_GIVEN_UP = ("somebody changed it since", "images and volumes may be somebody's")
 # A folder is removed only below these.
 _OWN = ("/usr/local/lib/tidegate/",)
 
@@ -55,14 +57,18 @@ class Journal:
         self._save()
 
     def undo(self, step: str) -> Tuple[List[str], List[str]]:
-        """Take away what a step made, the last first; answers what was undone, and what was left and why."""
+        """Take away what a step made, the last first; answers what was undone, and what was left and why.
+
+        What is somebody else's by now is given up; what failed stays written down, to be tried again.
+        """
         undone: List[str] = []
         left: List[str] = []
         for entry in [one for one in reversed(self.entries) if one["step"] == step]:
             why = _UNDO[entry["kind"]](entry)
             (left if why else undone).append(f"{entry['kind']} {entry['name']}" + (f": {why}" if why else ""))
-            self.entries.remove(entry)
-            self._save()
+            if not why or why.startswith(_GIVEN_UP):
+                self.entries.remove(entry)
+                self._save()
         if any(one.startswith("unit ") for one in undone):
             run("systemctl", "daemon-reload")
         return undone, left
