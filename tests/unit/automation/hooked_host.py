@@ -25,8 +25,13 @@ class HookedHost:
         self._steps: list[dict[str, Any]] = []
         self.told: list[dict[str, Any]] = []
 
-    def journal(self) -> Journal:
-        return Journal(str(self._folder / "journal.json"))
+    def journal(self, secrets: dict[str, Any] | None = None) -> Journal:
+        return Journal(str(self._folder / "journal.json"), secrets=secrets)
+
+    @property
+    def written(self) -> str:
+        """What the journal's file has in it."""
+        return (self._folder / "journal.json").read_text()
 
     @property
     def did(self) -> list[str]:
@@ -44,7 +49,7 @@ class HookedHost:
         context = {"variables": {"step": step}, "inputs": {}, "outputs": {}}
         return {
             "step": step, **self.delivered(script), "context": context, "outputs": [], "seconds": 20,
-            "undo": self.delivered(undo), **more,
+            "undo": self.delivered(undo), "hidden": [], **more,
         }  # fmt: skip
 
     def step(self, name: str, script: str, undo: str | None = None, **more: Any) -> None:
@@ -86,7 +91,7 @@ class HookedHost:
         given = json.loads(module_args["payload"])
         try:
             if given["verb"] == "rollback":
-                told: dict[str, Any] = hook_step.rollback(self.journal())
+                told: dict[str, Any] = hook_step.rollback(self.journal(given["work"]["secrets"]))
             else:
                 told = hook_step.apply(given["work"], self.journal(), False)
         except ReleaseError as error:

@@ -50,3 +50,20 @@ def test_each_hook_is_told_as_it_begins_and_as_it_ends(host: HookedHost) -> None
     assert [one.get("begins", False) for one in host.told] == [True, False, True]
     (ended,) = host.told[1]["steps"]
     assert (ended["step"], ended["detail"]["outputs"]) == ("first", {"colour": "blue"})
+
+
+def test_a_secret_input_is_kept_on_no_host_and_given_again_to_take_back(host: HookedHost) -> None:
+    secret, said = (
+        {"site_pass": "s3cret", "colour": "blue"},
+        "echo $TIDEGATE_SITE_PASS-$TIDEGATE_COLOUR >> $said",
+    )
+    host.step("first", said, undo=said, inputs=["site_pass", "colour"])
+    host.run(inputs=secret)
+    assert "s3cret" not in host.written and "blue" in host.written
+    (undone,) = host.run("rollback")["tidegate"]["steps"]
+    assert undone["detail"]["left"] == ["hook first: secret inputs are kept on no host: give site_pass again"]
+    assert host.did == ["s3cret-blue"]
+    answer = host.run("rollback", inputs=secret)
+    assert answer["tidegate"]["steps"][0]["detail"]["undone"] == ["hook first"]
+    assert host.did == ["s3cret-blue", "s3cret-blue"]
+    assert "s3cret" not in host.written + str(answer)

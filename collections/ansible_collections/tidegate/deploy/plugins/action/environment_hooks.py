@@ -32,7 +32,7 @@ class ActionModule(EnvironmentAction):
 
     def _tried(self, work: dict[str, Any]) -> dict[str, Any]:
         if self._verb == "rollback":
-            return self._ask({})
+            return self._ask({"secrets": self._secrets()})
         roles = self._roles()
         done = set((self._spec.get("resume") or {}).get(self._host) or [])
         before = (self._spec.get("outputs") or {}).get(self._host) or {}
@@ -62,6 +62,7 @@ class ActionModule(EnvironmentAction):
         """What the host is told of one hook."""
         inputs = self._inputs()
         named = {name: inputs[name] for name in step.get("inputs") or [] if name in inputs}
+        secrets = self._secrets()
         artifacts = self._task.args.get("artifacts") or {}
         image = (artifacts.get("test-image") or {}).get("references") or [None]
         variables = {
@@ -81,7 +82,13 @@ class ActionModule(EnvironmentAction):
             "outputs": step.get("outputs") or [],
             "seconds": limits.timeout,
             "undo": self._delivered(undo) if undo else None,
+            "hidden": [name for name in named if name in secrets],
         }
+
+    def _secrets(self) -> dict[str, Any]:
+        """The secret inputs of the document; one of a profile stands in the bundle, for everybody."""
+        asked = self._spec.get("inputs") or {}
+        return {name: value for name, value in asked.items() if step_plan.is_secret(name)}
 
     def _delivered(self, path: str) -> dict[str, str]:
         files = self._task.args["bundle"]["files"]

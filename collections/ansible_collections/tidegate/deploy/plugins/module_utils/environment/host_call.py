@@ -45,7 +45,7 @@ def answer(apply: Work, rollback: Optional[Callable[[Journal], Dict[str, Any]]] 
                     told = apply(given["work"], Journal(), False)
                 else:
                     assert rollback is not None, "only what can be undone is told to"
-                    told = rollback(Journal())
+                    told = rollback(Journal(secrets=given["work"].get("secrets")))
         if given.get("last"):
             host_lock.release(given["holder"])
         module.exit_json(changed=bool(told.get("changes") or told.get("undone")), outcome=told)

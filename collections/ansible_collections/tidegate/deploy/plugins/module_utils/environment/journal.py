@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import subprocess
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from ..host import state_folder
 from ..release.errors import ReleaseError
@@ -31,8 +31,10 @@ _OWN = ("/usr/local/lib/tidegate/",)
 class Journal:
     """The entries of this host, in the order in which things were made. Each has a `step`, a `kind` and a `name`."""
 
-    def __init__(self, file: str = "") -> None:
+    def __init__(self, file: str = "", secrets: Optional[Dict[str, Any]] = None) -> None:
+        """`secrets` are inputs that a rollback hook is given, and that are kept on no host."""
         self._file = file or state_folder.path("environment.json")
+        self._secrets = secrets or {}
         self.entries: List[Dict[str, Any]] = []
         try:
             with open(self._file, encoding="utf-8") as kept:
@@ -64,7 +66,8 @@ class Journal:
         undone: List[str] = []
         left: List[str] = []
         for entry in [one for one in reversed(self.entries) if one["step"] == step]:
-            why = _UNDO[entry["kind"]](entry)
+            given = {**entry, "secrets": self._secrets} if entry["kind"] == "hook" else entry
+            why = _UNDO[entry["kind"]](given)
             (left if why else undone).append(f"{entry['kind']} {entry['name']}" + (f": {why}" if why else ""))
             if not why or why.startswith(_GIVEN_UP):
                 self.entries.remove(entry)
@@ -219,8 +222,14 @@ def _undo_image(entry: Dict[str, Any]) -> str:
 
 
 def _undo_hook(entry: Dict[str, Any]) -> str:
+    asked, context = entry.get("hidden") or [], entry["context"]
+    missing = [name for name in asked if name not in entry["secrets"]]
+    if missing:
+        return f"secret inputs are kept on no host: give {', '.join(missing)} again"
+    secrets = {name: entry["secrets"][name] for name in asked}
     try:
-        ran = hook.run(entry["path"], entry["sha256"], entry["context"], entry["timeout"])
+        given = {**context, "inputs": {**context["inputs"], **secrets}}
+        ran = hook.run(entry["path"], entry["sha256"], given, entry["timeout"])
         hook.outcome(ran, [])
     except ReleaseError as error:
         return str(error)
