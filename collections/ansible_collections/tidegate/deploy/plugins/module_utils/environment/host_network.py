@@ -60,7 +60,7 @@ def _meet(network: Network, other: str) -> bool:
         there = ipaddress.ip_network(other, strict=False)
     except ValueError:
         return False
-    return there.version == network.version and there.overlaps(network)  # type: ignore[arg-type]
+    return there.version == network.version and there.overlaps(network)
 
 
 def _ip(*words: str) -> List[Dict[str, Any]]:
