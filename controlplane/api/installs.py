@@ -57,7 +57,10 @@ class InstallPreviewSchema(schema.AnswerSchema):
     inputs = fields.List(
         fields.Dict(), required=True, metadata={"description": "`{name, value, origin}`, secret ones masked."}
     )
-    bundle = schema.document("Digest of the bundle, and who signed it.", nullable=True)
+    bundle = schema.document(
+        "Digest of the bundle, who signed it, and `runtime`: the version that is installed, and its status.",
+        nullable=True,
+    )
     network_entry = schema.document("What follows once the cluster is there: `{mode, lvs_vip}`.")
     checks = fields.List(
         fields.Dict(), required=True, metadata={"description": "`{level, code, message, hint, host}`."}

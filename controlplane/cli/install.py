@@ -173,6 +173,12 @@ def _show_preview(session: Session, made: dict[str, Any]) -> Outcome:
     out = output.console()
     where = f"{made['environment']} ({made['runtime_type']}, {made['stage']})"
     output.say(f"task {made['task_id']}: {made['kind']} {where}")
+    runtime = (document.get("bundle") or {}).get("runtime")
+    if runtime:
+        version, status = safe_text.line(runtime.get("version")), safe_text.line(runtime.get("status"))
+        output.say(
+            f"version {version} ({status}) of bundle {safe_text.line(document['bundle'].get('digest'))}"
+        )
     for name, host in sorted(document["hosts"].items()):
         out.print(Text(f"host {safe_text.line(name)}", style="bold"))
         for step in host.get("plan") or []:

@@ -199,6 +199,17 @@ def hosts_begun(steps: Iterable[tuple[str, str]]) -> list[str]:
     return sorted({host for host, step in steps if step not in BEFORE_PLAN})
 
 
+def outputs_done(
+    steps: Iterable[tuple[str, str, str, Mapping[str, Any]]],
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return for each host what its steps that need not be done again told, from (host, step, status, detail)."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for host, step, status, detail in steps:
+        if status in STEP_DONE and detail.get("outputs"):
+            found.setdefault(host, {})[step] = dict(detail["outputs"])
+    return found
+
+
 def is_planned(plan: Iterable[Mapping[str, Any]] | None, step: str) -> bool:
     """Say whether a host's plan has a step, or its preview says nothing of it.
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import Any
 
 COLLECTION = "tidegate.deploy."
@@ -22,6 +24,8 @@ WAITING = "rollout"
 VERIFYING = frozenset({"health", WAITING})
 TAIL = 4000
 MOST_PROGRESS = 500
+MOST_NAME = 64
+_TOLD = re.compile(r"\[(DEBUG|INFO|WARNING|ERROR)\] [a-z][a-z0-9_]{0,63}=")
 
 
 def started(kind: str, action: str | None, host: str | None) -> dict[str, Any] | None:
@@ -50,8 +54,12 @@ def decidable(kind: str, data: Mapping[str, Any] | None) -> bool | None:
 def finished(
     kind: str, host: str | None, data: Mapping[str, Any] | None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield `(action, detail)` for each step that a result tells of: `step_succeeded` or `step_failed`."""
-    if not kind.startswith("runner_on_") or data is None:
+    """Yield `(action, detail)` for each step that a result tells of: `step_succeeded` or `step_failed`.
+
+    A task that does several tells of each as it ends, too, before its result is there.
+    """
+    is_while = kind == "runner_item_on_ok" and data is not None and data.get("schema") == PROGRESS
+    if data is None or not (kind.startswith("runner_on_") or is_while):
         return
     steps = data.get("steps")
     for step in steps if isinstance(steps, list) else []:
@@ -77,6 +85,15 @@ def _detail(host: str | None, step: Mapping[str, Any]) -> dict[str, Any]:
     return detail
 
 
+def said(log: str) -> list[str]:
+    """Return the rows of what a step's own program said: each line `[LEVEL] key=value` is one, and what is between."""
+    found: list[str] = []
+    for is_told, lines in groupby(log.splitlines(), lambda line: bool(_TOLD.match(line))):
+        block = list(lines)
+        found += block if is_told else ["\n".join(block)]
+    return found
+
+
 # The steps of a task on hosts, by the action that does one: the first of them where it does several.
 STEP_OF_INSTALL: Mapping[str, str] = {
     f"{COLLECTION}bundle_verify": "bundle_verify",
@@ -98,6 +115,13 @@ STEP_OF_INSTALL: Mapping[str, str] = {
     f"{COLLECTION}network_entry_endpoint": "endpoint",
     f"{COLLECTION}network_entry_stand_back": "stand_back",
 }
+
+
+def beginning(kind: str, host: str | None, data: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the detail of `step_started` where a task that does several steps says that it begins one, else None."""
+    if kind != "runner_item_on_ok" or host is None or data is None or data.get("schema") != PROGRESS:
+        return None
+    return {"host": host, "step": str(data.get("object"))[:MOST_NAME]} if data.get("begins") is True else None
 
 
 def installing(kind: str, action: str | None, host: str | None) -> dict[str, Any] | None:

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from controlplane.domain.errors import Problem
-from controlplane.domain.install import hosts_begun, steps_done
+from controlplane.domain.install import hosts_begun, outputs_done, steps_done
 from controlplane.services import cluster_members, install_lineage
 from controlplane.services.core import Core
 from controlplane.store.tables import (
@@ -61,7 +61,11 @@ def undone_by(session: Session, task: InstallTask) -> list[str] | None:
 
 
 def of_run(core: Core, session: Session, task: InstallTask, fencing_token: int) -> dict[str, Any]:
-    """Return what an install or a rollback works from: held to what its preview saw, going on where it stopped."""
+    """Return what an install or a rollback works from: held to what its preview saw, going on where it stopped.
+
+    `resume` are the steps of each host that are done, `outputs` what they told, for hooks that come after them; `begun`
+    are the hosts on which the task did more than to look.
+    """
     query = select(InstallStep).where(InstallStep.task_id == task.id).order_by(InstallStep.position)
     steps = list(session.scalars(query))
     binding = (task.preview or {}).get("binding") or {}
@@ -70,6 +74,7 @@ def of_run(core: Core, session: Session, task: InstallTask, fencing_token: int) 
         "fencing_token": fencing_token,
         "resume": steps_done((row.host, row.step, row.status) for row in steps),
         "begun": hosts_begun((row.host, row.step) for row in steps),
+        "outputs": outputs_done((row.host, row.step, row.status, row.detail) for row in steps),
         "expect": {"bundle_digest": task.bundle_digest, "fingerprints": binding.get("fingerprints", {})},
     }
 

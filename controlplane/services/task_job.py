@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -36,6 +37,8 @@ class TaskJob:
         self._findings = Findings()
         self._hosts: Mapping[str, RunHost] = {}
         self._told: set[tuple[str | None, str, str]] = set()
+        self._said: list[tuple[str, str]] = []
+        self._rows_more = 0
 
     def _run(self, session: Session, task: InstallTask) -> PlaybookRun:
         raise NotImplementedError
@@ -89,16 +92,34 @@ class TaskJob:
             self._findings.note(event.host, event.data, failed=event.failed, unreachable=event.unreachable)
         with self._core.database.write() as session:
             jobs.fenced(session, self._lease)
-            jobs.write_logs(session, self._lease, batch)
             task = session.get_one(InstallTask, self._lease.resource_id)
             now = self._core.clock.now()
-            told = [told for event in batch for told in self._steps(session, task, event, now)]
+            told: list[NewEvent] = []
+            rows: list[RunEvent] = []
+            for event in batch:
+                told += self._steps(session, task, event, now)
+                rows += self._log_rows(event)
+            jobs.write_logs(session, self._lease, rows)
             events.append(session, self._actor, now, told)
+
+    def _log_rows(self, event: RunEvent) -> list[RunEvent]:
+        """Return an event for the log, and after it what programs of its steps said: the numbers go on."""
+        rows = [replace(event, counter=event.counter + self._rows_more)]
+        for host, text in self._said:
+            self._rows_more += 1
+            counter = event.counter + self._rows_more
+            row = replace(event, counter=counter, kind="verbose", host=host, stdout=text)
+            rows.append(replace(row, changed=False, failed=False, unreachable=False))
+        self._said = []
+        return rows
 
     def _steps(self, session: Session, task: InstallTask, event: RunEvent, now: datetime) -> list[NewEvent]:
         found = []
         starting = step.installing(event.kind, event.action, event.host)
-        if starting is not None and self._is_planned(task, starting["host"], starting["step"]):
+        if starting is not None and not self._is_planned(task, starting["host"], starting["step"]):
+            starting = None
+        starting = starting or step.beginning(event.kind, event.host, event.data)
+        if starting is not None:
             install_steps.begin(session, task.id, starting["host"], starting["step"], now)
             found.append(timeline.task_event(task, "step_started", "running", **starting))
         return found + self._ended_steps(session, task, (event.kind, event.host, event.data), now)
@@ -117,6 +138,9 @@ class TaskJob:
             if known in self._told:
                 continue
             self._told.add(known)
+            log = (detail.get("detail") or {}).pop("log", None)
+            if isinstance(log, str):
+                self._said += [(str(detail["host"]), row) for row in step.said(log)]
             install_steps.end(session, task.id, detail, now)
             status = "failed" if action == "step_failed" else "success"
             found.append(timeline.task_event(task, action, status, **detail))

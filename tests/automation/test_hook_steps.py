@@ -40,8 +40,10 @@ FLAKY = """\
 grep -o '"colour": "blue"' "$TIDEGATE_CONTEXT" | sed 's/.*: "\\(.*\\)"/[INFO] seen=\\1/'
 if [ ! -e /run/tried ]; then touch /run/tried; echo '[ERROR] reason=the first time'; exit 1; fi
 """
-UNDO = "#!/bin/sh\nrm /run/first\n"
-SLOW = "#!/bin/sh\nsleep 300\n"
+AGAIN = "#!/bin/sh\ntouch /run/again\necho '[INFO] changed=true'\n"
+UNDO = "#!/bin/sh\nrm /run/$TIDEGATE_STEP\n"
+SLOW = "#!/bin/sh\necho begun\nsleep 300\n"
+BAD = "#!/bin/sh\necho '[ERROR] disk=broken'\nexit 3\n"
 
 
 @pytest.fixture(scope="module")
@@ -79,10 +81,11 @@ def test_hooks_run_in_order_are_tried_again_and_taken_back(lab: Lab, host: LabHo
     first = {"name": "first", "hook": "hooks/first.sh", "inputs": ["site_pass"], "outputs": ["colour"]}
     steps = [
         {**first, "rollback": {"hook": "hooks/undo.sh"}},
+        {"name": "again", "hook": "hooks/again.sh", "rollback": {"hook": "hooks/undo.sh"}},
         {"name": "flaky", "hook": "hooks/flaky.sh", "retries": 1},
         {"name": "elsewhere", "hook": "hooks/slow.sh", "runs_on": ["control_plane"]},
     ]
-    hooks = {"first.sh": FIRST, "flaky.sh": FLAKY, "undo.sh": UNDO, "slow.sh": SLOW}
+    hooks = {"first.sh": FIRST, "again.sh": AGAIN, "flaky.sh": FLAKY, "undo.sh": UNDO, "slow.sh": SLOW}
     environments.spec["bundle_dir"] = str(with_hooks(tmp_path / "bundle", hooks, steps))
     environments.spec["bundle_trusted_keys"] = []
     secret = {"site_pass": "a-canary-of-a-site"}
@@ -90,7 +93,9 @@ def test_hooks_run_in_order_are_tried_again_and_taken_back(lab: Lab, host: LabHo
     assert host.exec(["sh", "-c", "ls /run/first /etc/docker"], check=False).stdout == ""
     done = environments.run("install", inputs=secret)
     told = steps_of(environments, host)
-    assert list(told)[-2:] == ["first", "flaky"]
+    assert list(told)[-3:] == ["first", "again", "flaky"]
+    for word in ("first: begins", "first: succeeded", "flaky: begins"):
+        assert word in done.stdout
     assert (told["first"]["status"], told["first"]["detail"]["outputs"]) == ("succeeded", {"colour": "blue"})
     assert (told["flaky"]["status"], told["flaky"]["attempt"]) == ("unchanged", 2)
     assert {"level": "INFO", "key": "seen", "value": "blue"} in told["flaky"]["detail"]["lines"]
@@ -100,22 +105,35 @@ def test_hooks_run_in_order_are_tried_again_and_taken_back(lab: Lab, host: LabHo
     assert "a-canary-of-a-site" not in json.dumps(environments.result(host, "install"))
     assert {"level": "WARNING", "key": "told", "value": "***"} in told["first"]["detail"]["lines"]
     assert host.exec(["sh", "-c", "journalctl | grep -c a-canary"], check=False).stdout.strip() == "0"
-    environments.run("rollback")
-    assert host.exec(["sh", "-c", "ls /run/first"], check=False).returncode != 0
-    assert "hook" in str(steps_of(environments, host, "rollback")["environment_hooks"]["detail"]["undone"])
+    kept = host.exec(["cat", "/var/lib/tidegate/environment.json"]).stdout
+    assert "a-canary-of-a-site" not in kept and '"hook"' in kept
+    environments.run("rollback", inputs=secret)
+    assert host.exec(["sh", "-c", "ls /run/first /run/again"], check=False).stdout == ""
+    undone = steps_of(environments, host, "rollback")["environment_hooks"]["detail"]["undone"]
+    assert undone == ["hook again", "hook first"]
 
 
 def test_a_hook_that_takes_too_long_fails_its_step_and_ends(lab: Lab, host: LabHost, tmp_path: Path) -> None:
     environments = Environments(lab, tmp_path, host)
     steps = [{"name": "slow", "hook": "hooks/slow.sh", "timeout": 2}]
-    environments.spec["bundle_dir"] = str(with_hooks(tmp_path / "bundle", {"slow.sh": SLOW}, steps))
+    environments.spec["bundle_dir"] = str(with_hooks(tmp_path / "slow", {"slow.sh": SLOW}, steps))
     environments.spec["bundle_trusted_keys"] = []
     failed = environments.run("install", check=False)
     assert failed.returncode != 0
     told = environments.result(host, "install")
     assert (told["error_key"], told["diagnostics"]["stage"]) == ("timeout", "slow")
+    assert steps_of(environments, host)["slow"]["detail"]["log"] == "begun\n"
     assert steps_of(environments, host)["compose_environment"]["status"] in ("succeeded", "unchanged")
     assert host.exec(["pgrep", "-f", "sleep 300"], check=False).returncode != 0
+    bad = [{"name": "bad", "hook": "hooks/bad.sh"}]
+    environments.spec["bundle_dir"] = str(with_hooks(tmp_path / "bad", {"bad.sh": BAD}, bad))
+    assert environments.run("install", check=False).returncode != 0
+    told = environments.result(host, "install")
+    assert (told["error_key"], told["diagnostics"]["stage"]) == ("hook_failed", "bad")
+    assert (
+        "disk=broken" in told["diagnostics"]["summary"]
+        and steps_of(environments, host)["bad"]["exit_code"] == 3
+    )
     refused = environments.run("preflight", check=False, inputs={"no_such_input": 1})
     assert refused.returncode != 0
     assert environments.result(host, "preflight")["error_key"] == "validation_error"

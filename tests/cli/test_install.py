@@ -68,6 +68,15 @@ def test_a_removal_names_workers_or_a_preview_of_it() -> None:
     assert server.requests == []
 
 
+def test_the_version_that_is_installed_and_its_status_are_shown() -> None:
+    bundle = {"digest": "sha256:5", "runtime": {"version": "1.36", "status": "preview"}}
+    preview = {**PREVIEW["preview"], "bundle": bundle}
+    made = {**PREVIEW, "kind": "install", "environment": "e", "runtime_type": "k8s", "stage": "development"}
+    with answering(document(201, {**made, "preview": preview})) as server:
+        told = run(server, "environment", "install", "preview", ENVIRONMENT)
+    assert "version 1.36 (preview) of bundle sha256:5" in told.stdout
+
+
 def test_a_removal_shows_which_pods_move() -> None:
     plan = [{"step": "node_drain", "action": "run", "detail": "cordon and drain b"}]
     hosts = {"z": {"plan": plan, "facts": {"pods_to_move": ["default/web-1"]}}}

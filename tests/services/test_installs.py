@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -281,6 +282,57 @@ def test_an_environment_that_a_refused_install_did_not_touch_stays_ready(shop: I
     assert environments.get(shop.core, operator(shop), env)["status"] == "ready"
 
 
+def while_(counter: int, name: str, **more: Any) -> RunEvent:
+    """What the task of the hooks says of one while it works."""
+    data = {"schema": "tidegate.progress/v1", "host": "a", "object": name, "progress": "said", **more}
+    event = told(counter, action="environment_hooks")
+    return replace(event, kind="runner_item_on_ok", data=data, stdout="")
+
+
+def test_a_hook_is_under_way_until_it_ends_and_is_broken_off_with_its_task(shop: Installation) -> None:
+    env = environment(shop)
+    task = previewed(shop, env)
+    installs.apply(shop.core, operator(shop), env, task["preview_ref"])
+    kind, _run = work(shop, "install")
+
+    def steps() -> list[tuple[str, str, str | None]]:
+        found = installs.get(shop.core, operator(shop), task["task_id"], env)["steps"]
+        return [(one["step"], one["status"], one["error_key"]) for one in found]
+
+    kind.record([begun(1, "environment_hooks"), while_(2, "first", begins=True)])
+    assert steps() == [("first", "running", None)]
+    first = step("first", log="[INFO] a=b\n")
+    kind.record([while_(3, "first", steps=[first]), while_(4, "second", begins=True)])
+    assert steps() == [("first", "succeeded", None), ("second", "running", None)]
+    kind.refuse("worker_lost", "its worker is gone")
+    assert steps()[1] == ("second", "failed", "worker_lost")
+    assert names(shop, task)[-4:] == ["step_started", "step_succeeded", "step_started", "failed"]
+    logs = installs.logs(shop.core, operator(shop), task["task_id"], env)["items"]
+    assert [one["stdout"] for one in logs] == ["[INFO] a=b"]
+
+
+def test_a_retry_knows_what_the_hooks_before_it_told(shop: Installation) -> None:
+    env = environment(shop)
+    task = previewed(shop, env)
+    installs.apply(shop.core, operator(shop), env, task["preview_ref"])
+    kind, _run = work(shop, "install")
+    first = step("first", outputs={"colour": "blue"}, lines=[])
+    plain, broken = step("plain", outputs={}), step("second", "failed", outputs={"half": "1"})
+    kind.record([told(1, first, plain, broken, action="environment_hooks", error_key="hook_failed")])
+    kind.end(RunOutcome("failed", 2, {}))
+    shop.clock.pass_(seconds=1)
+    installs.retry(shop.core, operator(shop), task["task_id"], env)
+    kind, run = work(shop, "install")
+    assert run.documents["environment_spec_file"]["outputs"] == {"a": {"first": {"colour": "blue"}}}
+    kind.record([told(1, step("second", at="2026-01-01T12:00:09Z"), action="environment_hooks")])
+    kind.end(RunOutcome("successful", 0, {}))
+    done = installs.get(shop.core, operator(shop), task["task_id"], env)["steps"]
+    assert [(one["step"], one["status"], one["attempt"]) for one in done] == [
+        ("first", "succeeded", 1), ("plain", "succeeded", 1), ("second", "succeeded", 2),
+    ]  # fmt: skip
+    assert done[0]["detail"] == {"outputs": {"colour": "blue"}, "lines": []}
+
+
 def test_a_rollback_undoes_the_newest_install(shop: Installation) -> None:
     env = environment(shop)
     with refused("not_found"):
@@ -468,6 +520,32 @@ def test_an_environment_is_deleted_with_its_tasks_but_not_while_one_is_at_work(s
     environments.delete(shop.core, operator(shop), env)
     with refused("not_found"):
         installs.list_(shop.core, operator(shop), env, {}, PageRequest())
+
+
+def test_what_a_hook_says_is_in_the_log_line_by_line_and_once(shop: Installation) -> None:
+    env = environment(shop)
+    task = previewed(shop, env)
+    installs.apply(shop.core, operator(shop), env, task["preview_ref"])
+    kind, _run = work(shop, "install")
+    lines = [{"level": "INFO", "key": "version", "value": "28"}]
+    log = "[INFO] version=28\nplain one\nplain two\n[ERROR] disk=full\n"
+    done = step("hooked", lines=lines, log=log)
+    kind.record([told(1, done, action="environment_hooks"), told(2, done, action="environment_hooks")])
+    kind.record([told(3, done, action="environment_hooks")])
+    kind.end(RunOutcome("successful", 0, {}))
+
+    def logged(q: str | None = None, **page: int) -> list[str]:
+        found = installs.logs(shop.core, operator(shop), task["task_id"], env, q=q, **page)
+        return [one["stdout"] for one in found["items"]]
+
+    words = "environment_hooks said so"
+    said = ["[INFO] version=28", "plain one\nplain two", "[ERROR] disk=full"]
+    assert logged() == [words, *said, words, words]
+    assert logged("DISK=") == ["[ERROR] disk=full"]
+    shown = installs.get(shop.core, operator(shop), task["task_id"], env)["steps"][0]
+    assert shown["detail"] == {"lines": lines}
+    first = installs.logs(shop.core, operator(shop), task["task_id"], env, limit=2)
+    assert logged(after=first["next"]) == [*said[1:], words, words]
 
 
 def test_the_log_is_searched(shop: Installation) -> None:

@@ -33,6 +33,8 @@ class Fetcher:
     def __init__(
         self, folder: Path, *, unlocked: bool = False, patience: tuple[float, ...] = PATIENCE
     ) -> None:
+        # A folder that is called `.` has nothing beside it.
+        folder = folder.resolve()
         self._folder, self._unlocked, self._patience = folder, unlocked, patience
         self._partial = folder.with_name(folder.name + ".partial")
         self._client = httpx.Client(
@@ -94,6 +96,10 @@ class _Download:
     def run(self, patience: tuple[float, ...]) -> None:
         self._take_up()
         self.resumed_at = self.size
+        wanted = self._artifact.get("sha256")
+        if wanted and self._running.hexdigest() == wanted:
+            # It was cut between its last byte and its place.
+            return
         tries = 0
         while True:
             before = self.size
@@ -108,7 +114,6 @@ class _Download:
                         f"cannot be fetched: {type(error).__name__}; run it again to go on",
                     ) from None
                 time.sleep(patience[tries])
-        wanted = self._artifact.get("sha256")
         if wanted and self._running.hexdigest() != wanted:
             self._forget()
             raise self._problem("artifact_checksum_mismatch", "came with another content than the index says")

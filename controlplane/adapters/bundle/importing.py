@@ -22,8 +22,9 @@ def take(folder: Path, sources: Sequence[Path], *, update: bool = False) -> dict
 
     Raises:
         Problem: `artifact_checksum_mismatch` when a file is not the one that the index promises,
-            `artifact_missing` when a package lacks what the index expects in it.
+            `artifact_missing` when a package lacks what the index expects in it, or a file cannot be read.
     """
+    folder = folder.resolve()  # What is beside `.` would be in it.
     index = index_file.read(folder)
     if update:
         index["artifacts"] = [_unlocked(one) for one in index["artifacts"]]
@@ -88,7 +89,13 @@ def _from_package(folder: Path, index: dict[str, Any], path: Path) -> list[dict[
 
 
 def _put(folder: Path, artifact: dict[str, Any], file: Path, source: str) -> dict[str, Any]:
-    hashed = rules.part("folder").digests(str(file.parent), [file.name])[file.name]
+    hashed = rules.part("folder").digests(str(file.parent), [file.name]).get(file.name)
+    if hashed is None:
+        raise Problem(
+            "artifact_missing",
+            f"{file} cannot be read",
+            hint="See that it is a plain file that you may read.",
+        )
     if artifact.get("sha256", hashed[0]) != hashed[0]:
         raise Problem(
             "artifact_checksum_mismatch",

@@ -3,20 +3,31 @@
 
 from __future__ import annotations
 
+import json
 import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.tidegate.deploy.plugins.module_utils.bundle import index as indexes
-from ansible_collections.tidegate.deploy.plugins.module_utils.environment import checks, host_facts, preflight
+from ansible_collections.tidegate.deploy.plugins.module_utils.environment import (
+    checks,
+    host_facts,
+    host_network,
+    preflight,
+)
 from ansible_collections.tidegate.deploy.plugins.module_utils.environment.journal import Journal
 
 FACTS = {
     "kernel": "6.1.0-18-amd64", "cgroup_version": 2, "cgroup_controllers": ["cpu", "memory"], "memory_mb": 2000,
     "swap_mb": 0,
 }  # fmt: skip
-INPUTS = {"net": "10.0.0.0/8", "all": "0.0.0.0/0", "word": "x", "vip": "10.1.1.1/24"}
+INPUTS = {
+    "all": "0.0.0.0/0", "word": "x", "vip": "10.1.1.1/24", "own": "127.0.0.1/8", "other": "127.9.9.9",
+    "inner": "192.0.2.128/25", "outer": "192.0.0.0/16", "free": "203.0.113.0/24", "six": "2001:db8:1::/64",
+    "routed": "198.51.100.0/28", "neighbour": "192.0.2.7",
+}  # fmt: skip
 
 
 def held(kind: str, expect: dict[str, Any], skew: float = 0, **facts: Any) -> list[dict[str, Any]]:
@@ -40,6 +51,8 @@ BAD: list[tuple[str, dict[str, Any]]] = [
     ("file", {"path": "/no/such", "state": "present"}), ("command", {"argv": ["false"]}),
     ("command", {"argv": ["/no/such/program"]}), ("command", {"argv": ["sleep", "5"], "timeout": 1}),
     ("address", {"input": "word"}), ("address", {"input": "missing"}), ("subnet", {"input": "word"}),
+    ("address", {"input": "own", "free": True}), ("address", {"input": "other", "free": True}),
+    ("subnet", {"input": "all"}),
     ("kernel_module", {"modules": ["no_such_module"]}),
 ]  # fmt: skip
 
@@ -73,6 +86,66 @@ def test_a_port_that_is_taken_is_told() -> None:
     assert held("port", {"ports": [port]}) == []
 
 
+@pytest.fixture
+def network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A host with two interfaces and routes beside; nothing takes a connection. Answers which addresses were tried."""
+    said: dict[str, Any] = {
+        "address": [
+            {"ifname": "eth0", "addr_info": [{"local": "192.0.2.5", "prefixlen": 24}]},
+            {"ifname": "eth1", "addr_info": [{"local": "2001:db8:1::5", "prefixlen": 64}, {}]},
+        ],
+        "-4": [{"dst": "default", "dev": "eth0"}, {"dst": "198.51.100.0/24", "dev": "tun0"}],
+        "-6": [{"dst": "default", "dev": "eth1"}, {"dst": "2001:db8:1::/64", "dev": "eth1"}],
+        "neighbour": [
+            {"dst": "192.0.2.7", "dev": "eth0", "lladdr": "02:00:00:00:00:07", "state": ["REACHABLE"]}
+        ],
+    }
+    tried: list[str] = []
+
+    def run(_ip: str, _json: str, *words: str) -> subprocess.CompletedProcess[str]:
+        found = said[words[0]]
+        if words[0] == "neighbour":
+            found = [one for one in found if one["dst"] == words[-1]]
+        return subprocess.CompletedProcess(words, 0, json.dumps(found), "")
+
+    def connect(address: tuple[str, int], timeout: float) -> None:
+        tried.append(address[0])
+        raise TimeoutError
+
+    monkeypatch.setattr(host_network, "run", run)
+    monkeypatch.setattr(host_network.socket, "create_connection", connect)
+    return tried
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("inner", "192.0.2.5/24 of eth0"), ("outer", "192.0.2.5/24 of eth0"), ("free", None),
+        ("routed", "the route to 198.51.100.0/24 by tun0"), ("six", "2001:db8:1::5/64 of eth1"),
+    ],
+)  # fmt: skip
+def test_a_network_is_free_where_no_address_and_no_route_meets_it(
+    network: list[str], name: str, found: str | None
+) -> None:
+    told = held("subnet", {"input": name})
+    assert [found in one["found"] for one in told] == ([True] if found else [])
+    assert held("subnet", {"input": name, "free": False}) == []
+
+
+def test_an_address_is_free_where_no_interface_has_it_and_nothing_answers(network: list[str]) -> None:
+    assert held("address", {"input": "vip", "free": True}) == []
+    assert network == ["10.1.1.1"]
+    assert held("address", {"input": "neighbour", "free": True})[0]["found"] == "192.0.2.7 answers"
+    assert held("address", {"input": "neighbour"}) == []
+
+
+def test_where_the_networks_cannot_be_read_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = subprocess.CompletedProcess(["ip"], 127, "", "ip is not there")
+    monkeypatch.setattr(host_network, "run", lambda *_: failed)
+    for kind, name in (("subnet", "free"), ("address", "vip")):
+        assert "ip is not there" in held(kind, {"input": name, "free": True})[0]["found"]
+
+
 def test_the_host_is_read_without_changing_it() -> None:
     facts = host_facts.read("/no/such/folder")
     assert facts["memory_mb"] > 100
@@ -93,3 +166,5 @@ def test_what_listens_on_a_node_of_ours_does_not_stand_in_the_way(tmp_path: Path
     assert preflight._asked(asked, journal) == asked
     journal.note("control_plane_init", "kubeadm", "node", done=False)
     assert preflight._asked(asked, journal) == asked[1:]
+    own = {"id": "pods", "kind": "subnet", "expect": {"input": "pod_subnet"}}
+    assert preflight._asked([own], journal)[0]["expect"] == {"input": "pod_subnet", "free": False}

@@ -96,6 +96,19 @@ def test_its_time_is_over_for_all_that_it_started(run: Callable[..., hook.Ran], 
         time.sleep(0.05)
 
 
+def test_all_that_it_said_is_kept_up_to_a_bound_and_also_when_its_time_is_over(
+    run: Callable[..., hook.Ran],
+) -> None:
+    ran = run("i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i+1)); done")
+    assert ran.log.startswith("line 0\n") and len(ran.output) == 4000 and len(ran.log) > 15_000
+    ran = run("head -c 300000 /dev/zero | tr '\\0' x; echo; echo '[INFO] last=1'")
+    assert ran.log.startswith("[37") and ran.log.endswith("x\n[INFO] last=1\n")
+    assert len(ran.log) < hook.MOST_LOG + 100
+    with pytest.raises(ReleaseError) as caught:
+        run("echo begun with s3cret; setsid sleep 4 & sleep 60", timeout=1)
+    assert caught.value.detail["log"] == "begun with ***\n"
+
+
 def test_a_step_s_time_is_over(tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(ReleaseError, match="the step took longer") as caught:

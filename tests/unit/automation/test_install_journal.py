@@ -111,6 +111,13 @@ def test_somebody_else_s_file_is_never_replaced_or_removed(tmp_path: Path, journ
     undone, left = journal.undo("one")
     assert undone == []
     assert left == [f"file {tmp_path / 'ours'}: somebody changed it since"]
+    # It is theirs by now, and is not asked for again; a folder that they use may be empty one day.
+    assert again(journal).undo("one") == ([], [])
+    todo.file(str(tmp_path / "folder/ours"), "a")
+    (tmp_path / "folder/theirs").write_text("theirs")
+    assert journal.undo("one")[1] == [f"folder {tmp_path / 'folder'}: it is not empty"]
+    (tmp_path / "folder/theirs").unlink()
+    assert again(journal).undo("one") == ([f"folder {tmp_path / 'folder'}"], [])
     assert (tmp_path / "theirs").read_text() == "theirs"
 
 

@@ -55,6 +55,7 @@ def test_the_request_wins_over_the_profile_and_that_over_the_default() -> None:
     [
         ({"profile": "large"}, "no large; it has: small"),
         ({"inputs": {"log_file": 3}}, "no log_file"),
+        ({"inputs": {"vip_address": "192.0.2.9/24"}}, "no vip_address"),
         ({"inputs": ["log_files"]}, "expected a mapping"),
     ],
 )

@@ -19,7 +19,7 @@ def test_everything_that_moved_is_told(make: Make) -> None:
     old = make(
         "old", defaults={"port": 1, "gone": 2}, features={"vip": {"artifacts": ["tool"], "inputs": []}}
     )
-    step = {"name": "new", "runtime": ["compose"], "role": "r", "runs_on": ["all"], "timeout": 1}
+    step = {**index()["steps"][0], "name": "new", "timeout": 1}
     steps = [{**index()["steps"][0], "timeout": 9}, step]
     runtimes = {
         "compose": {"versions": [{"version": "2.40", "status": "blocked", "artifacts": ["tool", "more"]}]}

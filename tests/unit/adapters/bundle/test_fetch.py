@@ -133,6 +133,18 @@ def test_a_file_comes_whole_with_its_mode(fetch: Any, bundle: Path) -> None:
     assert not bundle.with_name("bundle.partial").exists()
 
 
+def test_the_folder_that_one_is_in_is_filled(
+    bundle: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(bundle)
+    fetcher = Fetcher(Path("."))
+    big = {"id": "big", "type": "binary", "path": PATH, "sha256": SHA256, "size": len(CONTENT)}
+    fetcher.fetch({**big, "source": {"url": server.url + "/big"}}, lambda _count: None)
+    fetcher.close()
+    assert (bundle / PATH).read_bytes() == CONTENT
+    assert not list(bundle.glob("*.partial"))
+
+
 def test_a_cut_transfer_goes_on_where_it_stopped(fetch: Any, bundle: Path, server: Server) -> None:
     server.cuts = [1_000_000, 0, 1_500_000]
     assert fetch()["told"] == len(CONTENT)
@@ -148,6 +160,24 @@ def test_the_next_run_goes_on_where_this_one_gave_up(fetch: Any, bundle: Path, s
     server.cuts = []
     assert fetch()["resumed_at"] == 2_000_000
     assert (bundle / PATH).read_bytes() == CONTENT
+
+
+def test_what_came_whole_before_it_was_cut_is_not_asked_for_again(
+    fetch: Any, bundle: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as cut:
+        cut.setattr("controlplane.adapters.bundle.fetch.os.replace", killed)
+        with pytest.raises(Killed):
+            fetch()
+    assert fetch()["resumed_at"] == len(CONTENT)
+    assert (bundle / PATH).read_bytes() == CONTENT
+    assert len(server.asked) == 1
 
 
 def test_a_server_that_changed_the_file_is_asked_for_all_of_it(

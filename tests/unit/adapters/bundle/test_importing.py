@@ -86,6 +86,33 @@ def test_files_and_packages_are_found_in_a_folder(make: Make, tmp_path: Path) ->
     assert (bundle / TOOL).read_bytes() == b"a tool"
 
 
+def test_the_folder_that_one_is_in_is_filled_and_nothing_else_is_ever_in_it(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = make(locked=False, **with_artifacts(out_of(RUNC, member="usr/sbin/runc")))
+    package = deb(tmp_path / "a.deb", {"usr/sbin/runc": b"run"})
+    seen: list[Path] = []
+
+    def extract(path: Path, members: list[str], goal: Path) -> dict[str, Path]:
+        seen.append(goal.resolve())
+        return real(path, members, goal)
+
+    real = debian.extract
+    monkeypatch.setattr(debian, "extract", extract)
+    monkeypatch.chdir(bundle)
+    importing.take(Path("."), [package])
+    assert (bundle / "bin/runc").read_bytes() == b"run"
+    assert [bundle in one.parents for one in seen] == [False]
+
+
+def test_a_file_that_cannot_be_read_is_named(make: Make) -> None:
+    # Nobody, root neither, reads the beginning of a process's memory.
+    bundle = make(locked=False, **with_artifacts({**RUNC, "path": "bin/mem"}))
+    with pytest.raises(Problem, match="/proc/self/mem cannot be read") as caught:
+        importing.take(bundle, [Path("/proc/self")])
+    assert caught.value.error_key == "artifact_missing"
+
+
 def test_what_the_index_does_not_mean_is_refused(make: Make, tmp_path: Path) -> None:
     bundle = make(locked=False, **with_artifacts(out_of(RUNC, member="usr/sbin/runc")))
     good = deb(tmp_path / "good.deb", {"usr/sbin/runc": b"run"})

@@ -144,7 +144,7 @@ def test_control_planes_direct_unless_others_are_named() -> None:
 WORD = st.text(max_size=9) | st.integers() | st.none() | st.booleans() | st.lists(st.text(max_size=3))
 
 
-@given(st.fixed_dictionaries({}, optional=dict.fromkeys(sorted(parameters._KNOWN), WORD)))
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(sorted(parameters.KNOWN), WORD)))
 def test_any_value_is_either_refused_or_rendered_with_its_structure_whole(wanted: dict[str, Any]) -> None:
     try:
         entry = parameters.parse(document(**wanted))

@@ -31,6 +31,6 @@ class ActionModule(ActionBase):
             return {"failed": True, "msg": str(error), "tidegate": told}
         step = step_record.step(
             "bundle_verify", "unchanged", started, digest=found["digest"], files=len(found["files"]),
-            signed_by=found["signed_by"],
+            signed_by=found["signed_by"], runtime=found["runtime"],
         )  # fmt: skip
         return {"changed": False, "bundle": found, "tidegate": step_record.done(host, False, [step])}

@@ -10,6 +10,7 @@ from typing import Any
 from ansible_collections.tidegate.deploy.plugins.module_utils.environment import step_plan
 from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
+from ansible_collections.tidegate.deploy.plugins.plugin_utils import progress
 from ansible_collections.tidegate.deploy.plugins.plugin_utils.environment_action import EnvironmentAction
 
 # So that the hook's own end, which says more, comes before the step's.
@@ -31,25 +32,29 @@ class ActionModule(EnvironmentAction):
 
     def _tried(self, work: dict[str, Any]) -> dict[str, Any]:
         if self._verb == "rollback":
-            return self._ask({})
+            return self._ask({"secrets": self._secrets()})
         roles = self._roles()
         done = set((self._spec.get("resume") or {}).get(self._host) or [])
+        before = (self._spec.get("outputs") or {}).get(self._host) or {}
         hooks = [one for one in self._steps_of_host() if "hook" in one]
         outputs: dict[str, Any] = {}
         has_changed = False
         for number, step in enumerate(hooks):
             self.STEP, started = step["name"], time.time()
             if step["name"] in done:
-                self._told.append(self._step("unchanged", started, resumed=True))
+                # Nothing is done, and nothing is told of it; but it is known what it told then.
+                outputs.update(before.get(step["name"]) or {})
                 continue
             self._is_last = number == len(hooks) - 1
+            progress.tell(self._task, self._host, step["name"], "begins", begins=True)
             answer = super()._tried(self._of(step, outputs, roles))
             detail = answer["outcome"]["detail"]
             outputs.update(detail.get("outputs", {}))
             has_changed = has_changed or bool(answer["changed"])
-            self._told.append(
-                self._record("succeeded" if answer["changed"] else "unchanged", started, detail)
-            )
+            status = "succeeded" if answer["changed"] else "unchanged"
+            self._told.append(self._step(status, started, **detail))
+            # At once: what follows may be cut, and this stays done.
+            progress.tell(self._task, self._host, step["name"], status, steps=self._told[-1:])
             self._attempt = 1
         return {"changed": has_changed, "outcome": {}}
 
@@ -57,6 +62,7 @@ class ActionModule(EnvironmentAction):
         """What the host is told of one hook."""
         inputs = self._inputs()
         named = {name: inputs[name] for name in step.get("inputs") or [] if name in inputs}
+        secrets = self._secrets()
         artifacts = self._task.args.get("artifacts") or {}
         image = (artifacts.get("test-image") or {}).get("references") or [None]
         variables = {
@@ -76,7 +82,13 @@ class ActionModule(EnvironmentAction):
             "outputs": step.get("outputs") or [],
             "seconds": limits.timeout,
             "undo": self._delivered(undo) if undo else None,
+            "hidden": [name for name in named if name in secrets],
         }
+
+    def _secrets(self) -> dict[str, Any]:
+        """The secret inputs of the document; one of a profile stands in the bundle, for everybody."""
+        asked = self._spec.get("inputs") or {}
+        return {name: value for name, value in asked.items() if step_plan.is_secret(name)}
 
     def _delivered(self, path: str) -> dict[str, str]:
         files = self._task.args["bundle"]["files"]
@@ -91,9 +103,11 @@ class ActionModule(EnvironmentAction):
     def _ends(self) -> bool:
         return self._verb == "apply" and self._is_last
 
-    def _record(self, status: str, started: float, detail: dict[str, Any]) -> dict[str, Any]:
-        output = str(detail.pop("output", ""))
-        return {**self._step(status, started, **detail), "stdout_tail": step_record.tail(output)}
+    def _step(self, status: str, started: float, output: str = "", **detail: Any) -> dict[str, Any]:
+        said = str(detail.pop("stdout", ""))
+        record = super()._step(status, started, output, **detail)
+        exit_code = detail.get("exit_code", record["exit_code"])
+        return {**record, "stdout_tail": step_record.tail(said), "exit_code": exit_code}
 
     def _done(self, answer: dict[str, Any], started: float) -> dict[str, Any]:
         if self._verb == "rollback":

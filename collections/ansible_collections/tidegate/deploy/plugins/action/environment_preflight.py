@@ -32,7 +32,7 @@ def _without_etcd(check: dict[str, Any]) -> dict[str, Any]:
 
 
 class ActionModule(EnvironmentAction):
-    STEP = "environment_preflight"
+    STEP, MODULE = "preflight", "environment_preflight"
 
     def _is_meant(self) -> bool:
         return True
@@ -71,13 +71,17 @@ class ActionModule(EnvironmentAction):
             "hooks": [one["name"] for one in steps if "hook" in one],
             "inputs": {name: value for name, value in inputs.items() if not step_plan.is_secret(name)},
             "rollback": self._spec.get("rollback"),
+            "compatibility": index.get("compatibility") or {},
+            "kubernetes": (bundle["runtime"] or {}).get("version") if runtime == "k8s" else None,
             "work": step_work.of(bundle, self._spec, inputs, nodes, self._host, artifacts),
         }
 
     def _ask(self, work: dict[str, Any]) -> dict[str, Any]:
         payload = json.dumps({**work, "clock": time.time()})
         answer = self._execute_module(
-            module_name=f"tidegate.deploy.{self.STEP}", module_args={"payload": payload}, task_vars=self._vars
+            module_name=f"tidegate.deploy.{self.MODULE}",
+            module_args={"payload": payload},
+            task_vars=self._vars,
         )
         if answer.get("unreachable"):
             raise AnsibleConnectionFailure(answer.get("msg", "unreachable"))
@@ -87,13 +91,27 @@ class ActionModule(EnvironmentAction):
 
     def _done(self, answer: dict[str, Any], started: float) -> dict[str, Any]:
         told = {"schema": "tidegate.preflight/v1", "host": self._host, **answer["found"]}
-        told["checks"] = [{**one, "host": self._host} for one in told["checks"]]
+        told["checks"] = [{**one, "host": self._host} for one in [*told["checks"], *self._of_version()]]
         told["inputs"] = [one.shown() for one in step_plan.inputs(self._index(), self._spec)]
         told["steps"] = [step_record.step("preflight", "unchanged", started)]
         self._write(told)
         if self._task.args.get("required"):
             self._require(told)
         return {"changed": False, "tidegate": told}
+
+    def _of_version(self) -> list[dict[str, Any]]:
+        """A word of warning where the bundle does not call the version supported."""
+        chosen = self._task.args["bundle"].get("runtime")
+        if not chosen or chosen["status"] == "supported" or self._leaving():
+            return []
+        message = (
+            f"{self._spec['runtime_type']} {chosen['version']} is of status {chosen['status']} in this bundle"
+        )
+        hint = "Ask for a version that is supported, where the bundle has one."
+        return [
+            {"level": "warning", "code": "runtime_not_supported", "check": "runtime", "message": message,
+             "hint": hint, "found": chosen["status"]}
+        ]  # fmt: skip
 
     def _require(self, told: dict[str, Any]) -> None:
         """Raises ReleaseError where something blocks, or is not as it was when the preview was made."""

@@ -61,8 +61,10 @@ EXAMPLES = r"""
 
 RETURN = r"""
 bundle:
-  description: C(digest), C(signed_by), C(index), the C(files) with their sums, and what is C(delivered) to a host;
-      C(unhashed) are the files that were left to the delivery.
+  description: >-
+    C(digest), C(signed_by), C(index), the C(files) with their sums, what is C(delivered) to a host, and the
+    C(version) and C(status) of the C(runtime) that was asked for; C(unhashed) are the files that were left to the
+    delivery.
   returned: success
   type: dict
 tidegate:

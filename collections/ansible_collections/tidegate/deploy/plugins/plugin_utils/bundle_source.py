@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -47,17 +48,14 @@ def wanted(given: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
 
 
 def verified(asked: dict[str, Any], large_later: bool = False) -> dict[str, Any]:
-    """Verify the whole bundle: {"digest", "version", "signed_by", "files": {path: {"sha256", "stamp"}}, ...}.
+    """Verify the whole bundle: {"digest", "signed_by", "files": {path: {"sha256", "stamp"}}, "runtime", ...}.
 
+    `runtime` is {"version", "status"} of what is to be installed, None where no runtime is asked for.
     With `large_later` the large files are the caller's to hold to their sums, they are "unhashed": hosts hash what
     they are sent, `bundle_hashing` the others. Raises ReleaseError: the gravest fault's key, all faults in its detail.
     """
     bundle_dir = asked["bundle_dir"]
-    before = (
-        {path: stamp(bundle_dir, path) for path in folder.walk(bundle_dir).files}
-        if _is_there(bundle_dir)
-        else {}
-    )
+    before = {path: stamp(bundle_dir, path) for path in _files(bundle_dir)} if _is_there(bundle_dir) else {}
     runtime = (asked["runtime_type"], asked["runtime_version"]) if asked["runtime_type"] else None
     keys = signature.trusted_keys(asked["trusted_keys"] or [])
     large = LARGE_BYTES if large_later else None
@@ -75,6 +73,7 @@ def verified(asked: dict[str, Any], large_later: bool = False) -> dict[str, Any]
         "digest": found.digest,
         "signed_by": found.signed_by or None,
         "index": found.index,
+        "runtime": _runtime(found.index, *runtime) if runtime else None,
         "files": {path: {"sha256": sha256, "stamp": before.get(path)} for path, sha256 in found.sums.items()},
         "delivered": _selected(found.index, asked),
         "unhashed": found.unhashed,
@@ -90,10 +89,11 @@ def faulty(faults: list[fault.Fault]) -> ReleaseError:
 
 
 def unchanged(known: dict[str, Any]) -> None:
-    """Raises ReleaseError artifact_checksum_mismatch when a file was touched since the bundle was verified."""
+    """Raises ReleaseError artifact_checksum_mismatch when a file was touched since the bundle was verified,
+    bundle_index_missing when the folder cannot be read any more."""
     moved = [path for path, one in known["files"].items() if stamp(known["bundle_dir"], path) != one["stamp"]]
     there = {bundle_path.SUMS, bundle_path.SIGNATURE, *known["files"]}
-    moved += [path for path in folder.walk(known["bundle_dir"]).files if path not in there]
+    moved += [path for path in _files(known["bundle_dir"]) if path not in there]
     if moved:
         raise ReleaseError(
             "artifact_checksum_mismatch", f"changed since the bundle was verified: {', '.join(sorted(moved)[:5])}",
@@ -108,6 +108,12 @@ def stamp(bundle_dir: str, path: str) -> list[int]:
     except OSError:
         return []
     return [found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_dev]
+
+
+def _runtime(known: dict[str, Any], name: str, version: str | None) -> dict[str, str]:
+    entry, _faults = index.version(known, name, version)
+    assert entry is not None, "a version that is not there is a fault"
+    return {"version": entry["version"], "status": entry["status"]}
 
 
 def _selected(known: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
@@ -135,6 +141,16 @@ def _selected(known: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
             path for path, step in index.hooks({"steps": list(steps.values())}).items() if step in steps
         ),
     }
+
+
+def _files(bundle_dir: str) -> Iterable[str]:
+    try:
+        return folder.walk(bundle_dir).files
+    except OSError as error:
+        raise ReleaseError(
+            "bundle_index_missing", f"the bundle's folder cannot be read: {error}",
+            "See that it is a bundle, and that Tidegate may read all of it.",
+        ) from error  # fmt: skip
 
 
 def _is_there(bundle_dir: str) -> bool:

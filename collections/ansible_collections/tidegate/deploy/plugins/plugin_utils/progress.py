@@ -12,7 +12,7 @@ from ansible.utils.display import Display
 
 
 def tell(task: Task, host: str, who: str, how_far: str, **more: Any) -> None:
-    """Say `who` is `how_far`; `more` is only in the data.
+    """Say `who` is `how_far`; `more` is only in the data: `begins` of a step that begins, `steps` that have ended.
 
     Ansible has no public way for it: where its own is gone, a plain line is said.
     """

@@ -8,8 +8,10 @@ import re
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Tuple
 
+from ..network_entry import parameters as network_entry
 from .bundle_path import INDEX, is_artifact, problem
 from .fault import Fault
+from .steps import problems as step_problems
 
 try:
     import yaml
@@ -151,8 +153,15 @@ def _references(index: Dict[str, Any]) -> List[Fault]:
             faults += _unknown(f"runtimes.{runtime}.versions.{number}.artifacts", one["artifacts"], known)
     for name, feature in index.get("features", {}).items():
         faults += _unknown(f"features.{name}.artifacts", feature["artifacts"], known)
+        taken = network_entry.KNOWN if name == "lvs_vip" else ()
+        faults += [
+            _bad(f"features.{name}.inputs", f"nothing takes {one}")
+            for one in feature["inputs"]
+            if one not in taken
+        ]
     for number, step in enumerate(index["steps"]):
         faults += _unknown(f"steps.{number}.runtime", step["runtime"], set(index["runtimes"]))
+    faults += [_bad(where, why) for where, why in step_problems(index["steps"])]
     for path in hooks(index):
         why = problem(path) or (None if path.startswith("hooks/") else "is not in hooks/")
         if why:

@@ -9,7 +9,8 @@ import re
 import subprocess
 from typing import Any, Dict, List, Optional
 
-from . import host_facts
+from ..release.errors import ReleaseError
+from . import host_facts, host_network
 
 
 def hold(
@@ -97,10 +98,17 @@ def _command(expect: Dict[str, Any], _facts: Any, _inputs: Any, _skew: float) ->
 def _address(expect: Dict[str, Any], _facts: Any, inputs: Dict[str, Any], _skew: float) -> Optional[str]:
     given = inputs.get(expect["input"])
     try:
-        ipaddress.ip_interface(str(given))
+        address = ipaddress.ip_interface(str(given)).ip
     except ValueError:
         return f"{expect['input']} is {given!r}, no address"
-    return None
+    if not expect.get("free", False):
+        return None
+    try:
+        place = host_network.place_of(address)
+        taken = f"is on {place}" if place else "answers" if host_network.answers(address) else ""
+    except ReleaseError as error:
+        return str(error)
+    return f"{address} {taken}" if taken else None
 
 
 def _subnet(expect: Dict[str, Any], _facts: Any, inputs: Dict[str, Any], _skew: float) -> Optional[str]:
@@ -109,10 +117,13 @@ def _subnet(expect: Dict[str, Any], _facts: Any, inputs: Dict[str, Any], _skew: 
         network = ipaddress.ip_network(str(given))
     except ValueError:
         return f"{expect['input']} is {given!r}, no network"
-    own = host_facts.addresses()
-    if expect.get("free", True) and own and ipaddress.ip_address(own) in network:
-        return f"the host's own address {own} is in {network}"
-    return None
+    if not expect.get("free", True):
+        return None
+    try:
+        taken = host_network.overlapping(network)
+    except ReleaseError as error:
+        return str(error)
+    return f"{network} meets {', '.join(taken)}" if taken else None
 
 
 _KINDS = {

@@ -24,16 +24,22 @@ from .step_plan import MASKED, is_secret
 _LINE = re.compile(r"\[(DEBUG|INFO|WARNING|ERROR)\] ([a-z][a-z0-9_]{0,63})=(.*)\Z")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL = 4000
+# Characters of an output that are kept for the task's log.
+MOST_LOG = 256 * 1024
 _MOST_LINES = 500
 _MOST_VALUE = 2000
 
 
 class Ran(NamedTuple):
-    """How a hook ended, and what it said."""
+    """How a hook ended, and what it said: `log` is all of its output, `output` the end of it."""
 
     exit_code: int
-    output: str
+    log: str
     lines: List[Dict[str, str]]
+
+    @property
+    def output(self) -> str:
+        return self.log[-_TAIL:]
 
     def values(self) -> Dict[str, str]:
         """What it told, by key; the last word counts."""
@@ -112,17 +118,34 @@ def _ran(program: str, environment: Dict[str, str], timeout: float, hidden: List
     try:
         said, _none = started.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
+        _end(started.pid)
+        ran = _read(started.wait(), _left(started), hidden)
+        hint = "See what it waits for, then try again."
         raise ReleaseError(
-            "timeout", f"the hook took longer than {timeout:g} s", "See what it waits for, then try again."
+            "timeout", f"the hook took longer than {timeout:g} s", hint, **_detail(ran, [])
         ) from None
     finally:
         _end(started.pid)
         started.wait()
+    return _read(started.returncode, said, hidden)
+
+
+def _left(started: "subprocess.Popen[bytes]") -> bytes:
+    """What it said before its time was over; whoever left its session may hold its output open for ever."""
+    try:
+        return started.communicate(timeout=1)[0]
+    except subprocess.TimeoutExpired as error:
+        return error.stdout or b""
+
+
+def _read(exit_code: int, said: bytes, hidden: List[str]) -> Ran:
     output = said.decode("utf-8", "replace")
     # Before anything is cut: a secret that is cut in two would not be known for one.
     for secret in filter(None, hidden):
         output = output.replace(secret, MASKED)
-    return Ran(started.returncode, output[-_TAIL:], read_lines(output))
+    over = len(output) - MOST_LOG
+    log = f"[{over} characters before this are not kept]\n{output[over:]}" if over > 0 else output
+    return Ran(exit_code, log, read_lines(output))
 
 
 def _end(pid: int) -> None:
@@ -135,13 +158,7 @@ def _end(pid: int) -> None:
 
 def outcome(ran: Ran, outputs: List[str]) -> Tuple[bool, Dict[str, Any]]:
     """Whether it says that it changed something, and the step's detail. Raises ReleaseError hook_failed."""
-    values = ran.values()
-    detail = {
-        "exit_code": ran.exit_code,
-        "output": ran.output,
-        "lines": ran.lines,
-        "outputs": {name: values[name] for name in outputs if name in values},
-    }
+    values, detail = ran.values(), _detail(ran, outputs)
     missing = [name for name in outputs if name not in values]
     if ran.exit_code != 0 or missing:
         errors = [f"{one['key']}={one['value']}" for one in ran.lines if one["level"] == "ERROR"]
@@ -151,3 +168,14 @@ def outcome(ran: Ran, outputs: List[str]) -> Tuple[bool, Dict[str, Any]]:
             "hook_failed", f"the hook {why}: {said}".rstrip(": "), "Read its output.", **detail
         )
     return values.get("changed") == "true", detail
+
+
+def _detail(ran: Ran, outputs: List[str]) -> Dict[str, Any]:
+    values = ran.values()
+    return {
+        "exit_code": ran.exit_code,
+        "stdout": ran.output,
+        "log": ran.log,
+        "lines": ran.lines,
+        "outputs": {name: values[name] for name in outputs if name in values},
+    }

@@ -10,16 +10,22 @@ from .journal import Journal
 
 
 def apply(work: Dict[str, Any], journal: Journal, promise_only: bool) -> Dict[str, Any]:
-    """Run the hook of `work`: `step`, `path`, `sha256`, `context`, `outputs`, `seconds`, and `undo` (path and sum of
-    its rollback hook, or None). Answers {"changes", "detail"}. Raises ReleaseError."""
+    """Run the hook of `work`: `step`, `path`, `sha256`, `context`, `outputs`, `seconds`, `undo` (path and sum of its
+    rollback hook, or None) and `hidden`, the names of inputs that are kept on no host.
+
+    Answers {"changes", "detail"}. Raises ReleaseError.
+    """
     if promise_only:
         return {"changes": [], "detail": {"would_run": True}}
     undo = work.get("undo")
     if undo:
         # Written down before: a hook that broke off half way has something to take back, too.
+        # By its step, because several may be taken back by the same file.
+        inputs = work["context"]["inputs"]
+        kept = {name: value for name, value in inputs.items() if name not in work["hidden"]}
         journal.note(
-            work["step"], "hook", undo["path"], sha256=undo["sha256"], context=work["context"],
-            timeout=work["seconds"],
+            work["step"], "hook", work["step"], **undo, context={**work["context"], "inputs": kept},
+            hidden=work["hidden"], timeout=work["seconds"],
         )  # fmt: skip
     ran = hook.run(work["path"], work["sha256"], work["context"], work["seconds"])
     has_changed, detail = hook.outcome(ran, work["outputs"])

@@ -46,7 +46,7 @@ def answer(apply: Work, rollback: Optional[Callable[[Journal], Dict[str, Any]]] 
                     told = apply(given["work"], Journal(task=given.get("task") or ""), False)
                 else:
                     assert rollback is not None, "only what can be undone is told to"
-                    told = rollback(Journal(undoes=given.get("undoes")))
+                    told = rollback(Journal(undoes=given.get("undoes"), secrets=given["work"].get("secrets")))
         if given.get("last"):
             host_lock.release(given["holder"])
         module.exit_json(changed=bool(told.get("changes") or told.get("undone")), outcome=told)

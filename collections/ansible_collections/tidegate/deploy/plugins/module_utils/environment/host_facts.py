@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import shutil
-import socket
 import time
 from typing import Any, Dict, List, Optional
 
@@ -72,16 +71,6 @@ def has_module(name: str) -> bool:
         _text(os.path.join(folder, name)).replace("-", "_") for name in ("modules.dep", "modules.builtin")
     )
     return any(pattern.search(text) for text in texts)
-
-
-def addresses(target: str = "198.51.100.1") -> Optional[str]:
-    """The address that the host would send from; nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((target, 9))
-            return str(probe.getsockname()[0])
-        except OSError:
-            return None
 
 
 def _memory_mb(name: str) -> Optional[int]:

@@ -20,6 +20,8 @@ ADMIN = "/etc/kubernetes/admin.conf"
 CRI_SOCKET = "unix:///run/containerd/containerd.sock"
 # Folders that a cluster's programs make, beside those of the runtime.
 OWN_DATA = ("/etc/kubernetes", "/var/lib/cni", "/var/lib/etcd", "/var/lib/kubelet")
+# Why a thing is left that is no more ours to take away.
+_GIVEN_UP = ("somebody changed it since", "images and volumes may be somebody's")
 # A folder is removed only below these.
 _OWN = ("/usr/local/lib/tidegate/",)
 # What an entry tells beside what the thing is.
@@ -30,12 +32,19 @@ class Journal:
     """The entries of this host, in the order in which things were made. Each has a `step`, a `kind` and a `name`; the
     `task` that made the thing, or changed it last; and of one that was changed what it was before that, as `earlier`.
 
-    `task` names who works now. `undoes` are the tasks that an undo is about; None is whoever made anything.
+    `task` names who works now. `undoes` are the tasks that an undo is about; None is whoever made anything. `secrets`
+    are inputs that a rollback hook is given, and that are kept on no host.
     """
 
-    def __init__(self, file: str = "", task: str = "", undoes: Optional[Sequence[str]] = None) -> None:
+    def __init__(
+        self,
+        file: str = "",
+        task: str = "",
+        undoes: Optional[Sequence[str]] = None,
+        secrets: Optional[Dict[str, Any]] = None,
+    ) -> None:
         self._file = file or state_folder.path("environment.json")
-        self._task, self._undoes = task, undoes
+        self._task, self._undoes, self._secrets = task, undoes, secrets or {}
         self.entries: List[Dict[str, Any]] = []
         try:
             with open(self._file, encoding="utf-8") as kept:
@@ -80,14 +89,19 @@ class Journal:
             self._save()
 
     def undo(self, step: str) -> Tuple[List[str], List[str]]:
-        """Take away what a step made, the last first; answers what was undone, and what was left and why."""
+        """Take away what a step made, the last first; answers what was undone, and what was left and why.
+
+        What is somebody else's by now is given up; what failed stays written down, to be tried again.
+        """
         undone, left = self._give_back(step)
         taken = [one for one in reversed(self.entries) if one["step"] == step and self._goes(one)]
         for entry in taken:
-            why = _UNDO[entry["kind"]](entry)
+            given = {**entry, "secrets": self._secrets} if entry["kind"] == "hook" else entry
+            why = _UNDO[entry["kind"]](given)
             (left if why else undone).append(f"{entry['kind']} {entry['name']}" + (f": {why}" if why else ""))
-            self.entries.remove(entry)
-            self._save()
+            if not why or why.startswith(_GIVEN_UP):
+                self.entries.remove(entry)
+                self._save()
         if any(one["kind"] == "unit" for one in taken):
             run("systemctl", "daemon-reload")
         return undone, left
@@ -291,8 +305,14 @@ def _undo_image(entry: Dict[str, Any]) -> str:
 
 
 def _undo_hook(entry: Dict[str, Any]) -> str:
+    asked, context = entry.get("hidden") or [], entry["context"]
+    missing = [name for name in asked if name not in entry["secrets"]]
+    if missing:
+        return f"secret inputs are kept on no host: give {', '.join(missing)} again"
+    secrets = {name: entry["secrets"][name] for name in asked}
     try:
-        ran = hook.run(entry["name"], entry["sha256"], entry["context"], entry["timeout"])
+        given = {**context, "inputs": {**context["inputs"], **secrets}}
+        ran = hook.run(entry["path"], entry["sha256"], given, entry["timeout"])
         hook.outcome(ran, [])
     except ReleaseError as error:
         return str(error)

@@ -14,6 +14,7 @@ from . import (
     checks,
     cluster_network,
     cluster_ready,
+    compatibility,
     compose_environment,
     container_runtime,
     host_facts,
@@ -43,23 +44,29 @@ _FIRST = (container_runtime.STEP, kubeadm.INIT, kubeadm.JOIN_PLANE, kubeadm.JOIN
 
 
 def _asked(wanted: List[Dict[str, Any]], journal: Journal) -> List[Dict[str, Any]]:
-    """The checks that are to be held: on a host that kubeadm was run on, what listens on a node's ports is its own."""
-    is_node = bool(journal.find("kubeadm", "node"))
-    return [one for one in wanted if not (is_node and one["kind"] == "port")]
+    """The checks that are to be held: on a host that kubeadm was run on, a node's ports and networks are its own."""
+    if not journal.find("kubeadm", "node"):
+        return wanted
+    return [_of_node(one) for one in wanted if one["kind"] != "port"]
+
+
+def _of_node(check: Dict[str, Any]) -> Dict[str, Any]:
+    if check["kind"] not in ("address", "subnet"):
+        return check
+    return {**check, "expect": {**check["expect"], "free": False}}
 
 
 def look(given: Dict[str, Any]) -> Dict[str, Any]:
     """Answer {"facts", "checks", "plan", "fingerprint"} for `given`: `wanted`, `checks`, `steps`, `inputs`, `work`,
-    `clock` (of the controller, seconds since the epoch), `platforms`, `holder`; and of a rollback `rollback`, whose
-    `undoes` are the tasks that it is about: then `undo` is what it would do."""
+    `clock` (of the controller, seconds since the epoch), `platforms`, `holder`, `compatibility`, `kubernetes`; and of a
+    rollback `rollback`, whose `undoes` are the tasks that it is about: then `undo` is what it would do."""
     bundle = state_folder.path("bundle")
     facts = host_facts.read(bundle)
     behind = facts.pop("clock") - given["clock"]
     skew = 0.0 if 0 <= behind <= _WAY_SECONDS else behind
     facts["clock_skew_s"] = round(skew)
-    failed = checks.hold(_asked(given["checks"], Journal()), facts, given["inputs"], skew) + _own(
-        facts, given
-    )
+    failed = checks.hold(_asked(given["checks"], Journal()), facts, given["inputs"], skew)
+    failed += _own(facts, given) + compatibility.hold(given["compatibility"], facts, given["kubernetes"])
     found = bundle_store.look(bundle, given["wanted"], False, False)
     try:
         bundle_store.require_room(bundle, found, given["wanted"])

@@ -104,8 +104,6 @@ def _known(index: Mapping[str, Any]) -> Set[str]:
         names |= set(values)
     for step in index["steps"]:
         names |= set(step.get("inputs") or [])
-    for feature in (index.get("features") or {}).values():
-        names |= set(feature["inputs"])
     return names
 
 

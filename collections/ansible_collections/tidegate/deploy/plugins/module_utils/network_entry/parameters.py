@@ -24,7 +24,7 @@ _INTERFACE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,14}")
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _IDENTITY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _PATH = re.compile(r"/[A-Za-z0-9/_.-]{0,99}")
-_KNOWN = {
+KNOWN = {
     "vip_address", "interface", "virtual_router_id", "auth_pass", "backend_nodes", "directors", "ports",
     "health_check_port", "health_check", "lb_kind", "lb_algo", "advert_interval", "unicast", "nopreempt",
     "retry_policy", "balancer", "certificate_check", "listen_seconds",
@@ -122,7 +122,7 @@ def parse(document: Mapping[str, Any]) -> Entry:
     given = document.get("lvs_vip")
     if not isinstance(given, Mapping):
         _refuse("lvs_vip", "expected a mapping")
-    unknown = sorted(str(name) for name in set(given) - _KNOWN)
+    unknown = sorted(str(name) for name in set(given) - KNOWN)
     if unknown:
         _refuse(unknown[0], "there is no such parameter")
     nodes = _nodes(document.get("nodes"))
