@@ -16,13 +16,7 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible_collections.tidegate.deploy.plugins.module_utils.host import (
-    bundle_receiver,
-    bundle_store,
-    state_folder,
-    step_record,
-)
-from ansible_collections.tidegate.deploy.plugins.module_utils.release import errors
+from ansible_collections.tidegate.deploy.plugins.module_utils.host import step_record
 from ansible_collections.tidegate.deploy.plugins.module_utils.release.errors import ReleaseError
 from ansible_collections.tidegate.deploy.plugins.plugin_utils import (
     bundle_hashing,
@@ -45,7 +39,8 @@ ARGUMENTS = {
     "rehash": {"type": "bool", "default": False},
     "folder": {"type": "str"},
 }
-PROGRAM = (errors, state_folder, bundle_store, bundle_receiver)
+# What runs on the host.
+PROGRAM = ("release.errors", "host.state_folder", "host.bundle_store", "host.bundle_receiver")
 # A cut is often short: after each try without a byte of progress wait longer, then leave it to the next run.
 PATIENCE_SECONDS = (1, 3)
 TELL_SECONDS = 2.0

@@ -8,16 +8,16 @@ A module of Ansible's takes its own text off standard input until that ends: it 
 from __future__ import annotations
 
 import base64
-import inspect
 import shlex
 import zlib
 from collections.abc import Sequence
-from types import ModuleType
+from pathlib import Path
 from typing import Any
 
 from ansible import constants
 
 _ROOT = "tidegate_on_host"
+_UTILS = Path(__file__).parents[1] / "module_utils"
 _DISCOVERED = ("auto", "auto_silent", "auto_legacy", "auto_legacy_silent")
 # What makes packages of texts: each text may import those before it as it does in the collection.
 _LOADER = """
@@ -39,22 +39,24 @@ module.main()
 """
 
 
-def text(modules: Sequence[ModuleType]) -> str:
-    """The Python program that calls `main()` of the last module; each may import from those before it."""
-    texts = [(_name(one), inspect.getsource(one)) for one in modules]
+def text(modules: Sequence[str]) -> str:
+    """The Python program that calls `main()` of the last of these modules, each named as `folder.module`.
+
+    Each may import from those before it. They are read, not imported: here they would only cost their compilation.
+    """
+    texts = [(f"{_ROOT}.{one}", _source(one)) for one in modules]
     packages = [_ROOT, *sorted({name.rpartition(".")[0] for name, _text in texts})]
     packed = base64.b64encode(zlib.compress((_LOADER % {"packages": packages, "texts": texts}).encode()))
     return f"import base64,zlib;exec(zlib.decompress(base64.b64decode('{packed.decode()}')))"
 
 
-def command(modules: Sequence[ModuleType], templar: Any, variables: dict[str, Any]) -> str:
+def command(modules: Sequence[str], templar: Any, variables: dict[str, Any]) -> str:
     """The shell's words that start the program with the Python that Ansible would take on that host."""
     return f"{_python(templar, variables)} -c {shlex.quote(text(modules))}"
 
 
-def _name(module: ModuleType) -> str:
-    _before, _utils, name = module.__name__.partition(".module_utils.")
-    return f"{_ROOT}.{name}"
+def _source(module: str) -> str:
+    return _UTILS.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
 
 
 def _python(templar: Any, variables: dict[str, Any]) -> str:
