@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.awx.command import Awx
 from tests.awx.shop import DEVELOPMENT, PASSWORD, PRODUCTION, Shop
 
 FOLDER = os.environ.get("TIDEGATE_TEST_AWX_COLLECTIONS", "")
@@ -31,7 +32,7 @@ VALUES = {"version": "2", "port": 8080}
 
 
 def played(
-    shop: Shop, folder: Path, tasks: list[dict[str, Any]], who: dict[str, str] | None = None
+    awx: Awx, folder: Path, tasks: list[dict[str, Any]], who: dict[str, str] | None = None
 ) -> dict[str, Any]:
     """Play tasks and return what each registered, by its name."""
     told = [
@@ -49,8 +50,8 @@ def played(
     book.write_text(yaml.safe_dump([play], sort_keys=False))
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(folder), "LC_ALL": "C.UTF-8", "ANSIBLE_COLLECTIONS_PATH": FOLDER,
-        "ANSIBLE_LOCALHOST_WARNING": "false", "CONTROLLER_HOST": shop.awx.url,
-        "CONTROLLER_VERIFY_SSL": "false", **(who or {"CONTROLLER_OAUTH_TOKEN": shop.awx.token}),
+        "ANSIBLE_LOCALHOST_WARNING": "false", "CONTROLLER_HOST": awx.url,
+        "CONTROLLER_VERIFY_SSL": "false", **(who or {"CONTROLLER_OAUTH_TOKEN": awx.token}),
     }  # fmt: skip
     line = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "localhost,", str(book)]
     done = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=280, cwd=folder)
@@ -91,7 +92,7 @@ def test_launch_wait_list_and_cancel(shop: Shop, tmp_path: Path) -> None:
             "register": "scheduled",
         },
     ]  # fmt: skip
-    found = played(shop, tmp_path, tasks)
+    found = played(shop.awx, tmp_path, tasks)
     assert (found["launched"]["status"], found["launched"]["changed"]) == ("successful", True)
     assert found["waiting"]["status"] == "pending"
     assert found["waited"]["failed"] is True
@@ -144,7 +145,7 @@ def test_several_at_once_and_what_they_come_to(shop: Shop, tmp_path: Path) -> No
             "register": "cancelled",
         },
     ]  # fmt: skip
-    found = played(shop, tmp_path, tasks)
+    found = played(shop.awx, tmp_path, tasks)
     launched = found["launched"]
     assert (launched["status"], launched["changed"], launched["job_info"]["type"]) == (
         "successful", True, "workflow_job",
@@ -171,7 +172,7 @@ def test_a_name_and_a_password_are_taken_where_there_are_no_tokens_to_be_made(
         },
         {"awx.awx.job_cancel": {"job_id": "{{ launched.id }}"}, "register": "cancelled"},
     ]
-    found = played(shop, tmp_path, tasks, who)
+    found = played(shop.awx, tmp_path, tasks, who)
     assert "results" in found["listed"]
     assert found["launched"]["status"] == "pending"
     assert found["cancelled"]["changed"] is True
