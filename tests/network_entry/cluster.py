@@ -70,11 +70,14 @@ class Cluster:
         }
 
     def preview(self, kind: str = "apply", remove: bool = False, **lvs_vip: Any) -> dict[str, Any]:
-        """Preview, and wait for it."""
+        """Preview, and wait for it however long a host that does not answer takes."""
         body: dict[str, Any] = {"kind": kind, "remove": remove}
         if kind == "apply":
             body["lvs_vip"] = self.asked(**lvs_vip)
-        return dict(self.site.admin.post(f"{self.path}/preview", body))
+        made = self.site.admin.post(f"{self.path}/preview", body)
+        if made["status"] != "previewing":
+            return dict(made)
+        return self.when(made["task_id"], lambda task: task["status"] != "previewing", 240)
 
     def start(self, preview: dict[str, Any]) -> dict[str, Any]:
         """Do what a preview showed; come back at once."""
