@@ -124,11 +124,12 @@ def test_they_are_listed_shown_and_monitored_to_their_good_end(counter: Counter)
     assert "Unable to monitor finished job" in counter.awx("workflow_jobs", "monitor", number).out
 
 
-def test_one_that_failed_ends_the_monitor_with_1(counter: Counter) -> None:
+def test_one_that_failed_is_told_so_by_the_monitor(counter: Counter) -> None:
+    """Its exit code is 0 all the same: awxkit 24.6.1 drops what `monitor` came to, of jobs too."""
     launched = counter.launch()
     ran = counter.monitored(str(launched["id"]), State.FAILED)
-    assert ran.code == 1, ran.out + ran.err
     assert ran.out.count(f"- {counter.name} failed") == 2
+    assert counter.awx("workflow_jobs", "get", str(launched["id"])).json["status"] == "failed"
 
 
 @pytest.mark.skipif(
