@@ -63,6 +63,8 @@ class Awx:
             "LC_ALL": "C.UTF-8",
             # It warns of what it is made of itself.
             "PYTHONWARNINGS": "ignore",
+            # What it prints is there for a test that waits for it.
+            "PYTHONUNBUFFERED": "1",
             "CONTROLLER_HOST": self.url,
             "CONTROLLER_COLOR": "f",
         }
