@@ -14,7 +14,7 @@ description:
     was verified by its sum, as root, with C(TIDEGATE_*) variables, a context document and the inputs that its step
     names, and with nothing else of anybody's environment; it ends when its step's time is over, with all it started.
   - With C(verb=rollback) the rollback hooks of the steps that were begun here are run, the last first. Secret inputs of
-    theirs are kept on no host: the document has to have them again.
+    theirs are kept on no host, so the document has to have them again.
 options:
   environment_spec_file:
     description: Path on the controller of an environment spec, a JSON document. Read as data, never as a template.
