@@ -367,3 +367,8 @@ def test_what_is_altered_or_no_plain_file_is_not_unpacked(
             todo.programs("tools", artifact)
         assert caught.value.error_key == key
         assert not list(programs.glob(f"tools-{artifact['sha256'][:16]}"))
+
+
+def test_what_a_kernel_setting_was_before_is_kept_for_its_rollback(journal: Journal) -> None:
+    journal.note("kubernetes_node", "sysctl", "net.ipv4.ip_forward", before="0", value="1")
+    assert journal.find("sysctl", "net.ipv4.ip_forward")["before"] == "0"

@@ -57,10 +57,10 @@ class Journal:
         return next((one for one in self.entries if (one["kind"], one["name"]) == (kind, name)), {})
 
     def note(
-        self, step: str, kind: str, name: str, before: Optional[Dict[str, Any]] = None, **more: Any
+        self, step: str, kind: str, name: str, current: Optional[Dict[str, Any]] = None, **more: Any
     ) -> None:
         """Write an entry down. What was known of the thing is kept where `more` does not say otherwise; where another
-        task made it, all of it is, with `before`: what there is of it now."""
+        task made it, all of it is, with `current`: what there is of it now."""
         known = self.find(kind, name)
         entry = {**known, "step": step, "kind": kind, "name": name, **more}
         if entry == known:
@@ -69,7 +69,7 @@ class Journal:
         if self._task and not known:
             entry["task"] = self._task
         elif self._task and is_other and known.get("task") != self._task:
-            entry.update(task=self._task, earlier={**known, **(before or {})})
+            entry.update(task=self._task, earlier={**known, **(current or {})})
         if known:
             self.entries[self.entries.index(known)] = entry
         else:
