@@ -18,6 +18,7 @@ from controlplane.domain import preview as previews
 from controlplane.domain.errors import Problem
 from controlplane.domain.identifier import new_id
 from controlplane.domain.install import TaskState
+from controlplane.domain.network_entry import strictest_stage
 from controlplane.domain.permission import Actor, Permission
 from controlplane.services import access, approvals, jobs, policy, timeline, views
 from controlplane.services.core import Beside, Core
@@ -300,7 +301,9 @@ def _check_not_stale(session: Session, subject: Subject, task: InstallTask) -> N
     """Refuse what the control plane knows to have moved; the playbook compares with the hosts themselves."""
     moved = subject.moved(session, task)
     owner_id: str = getattr(task, subject.owner_id.key)
-    if subject.stage(session, subject.owner(session, owner_id)) != task.stage:
+    stage = subject.stage(session, subject.owner(session, owner_id))
+    # What asked for more than is asked for now may go on.
+    if strictest_stage([stage, task.stage]) != task.stage:
         moved.append("the stage")
     later = session.scalar(
         select(InstallTask.id).where(
