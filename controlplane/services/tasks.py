@@ -23,7 +23,7 @@ from controlplane.domain.permission import Actor, Permission
 from controlplane.services import access, approvals, jobs, policy, timeline, views
 from controlplane.services.core import Beside, Core
 from controlplane.store import events, guard, locking, pages
-from controlplane.store.tables import Cluster, Environment, InstallStep, InstallTask, Job, Project
+from controlplane.store.tables import Cluster, Environment, InstallStep, InstallTask, Job, Project, Target
 
 POLL_SECONDS = 0.05
 FILTERS = ("kind", "state")
@@ -301,9 +301,13 @@ def _check_not_stale(session: Session, subject: Subject, task: InstallTask) -> N
     """Refuse what the control plane knows to have moved; the playbook compares with the hosts themselves."""
     moved = subject.moved(session, task)
     owner_id: str = getattr(task, subject.owner_id.key)
-    stage = subject.stage(session, subject.owner(session, owner_id))
+    owner = subject.owner(session, owner_id)
+    stage = subject.stage(session, owner)
     # What asked for more than is asked for now may go on.
-    if strictest_stage([stage, task.stage]) != task.stage:
+    is_used = isinstance(owner, Environment) or session.scalar(
+        select(Target.id).where(Target.cluster_id == owner.id).limit(1)
+    )
+    if (is_used or stage != "production") and strictest_stage([stage, task.stage]) != task.stage:
         moved.append("the stage")
     later = session.scalar(
         select(InstallTask.id).where(
