@@ -32,7 +32,7 @@ SUBJECT = Subject(
     change=Permission.CLUSTER_ROTATE,
     load=network_entries.SUBJECT.load,
     moved=_moved,
-    stage=network_entries.stage_of,
+    stages=network_entries.stages_of,
 )
 
 

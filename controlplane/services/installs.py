@@ -45,7 +45,7 @@ SUBJECT = Subject(
     change=Permission.ENVIRONMENT_INSTALL,
     load=_load,
     moved=_moved,
-    stage=lambda _session, environment: str(environment.stage),
+    stages=lambda _session, environment: [str(environment.stage)],
 )
 
 

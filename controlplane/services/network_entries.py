@@ -52,12 +52,17 @@ def _moved(session: Session, task: InstallTask) -> list[str]:
 
 
 def stage_of(session: Session, cluster: Cluster) -> str:
-    """Return the strictest stage of what a cluster is used for: its own environment, and those of its targets."""
+    """Return the strictest stage of what a cluster is used for."""
+    return rules.strictest_stage(stages_of(session, cluster))
+
+
+def stages_of(session: Session, cluster: Cluster) -> list[str]:
+    """Return the stages of what a cluster is used for: its own environment, and those of its targets."""
     on_it = select(Target.environment_id).where(Target.cluster_id == cluster.id)
     query = select(Environment.stage).where(
         Environment.id.in_(on_it) | (Environment.id == (cluster.environment_id or ""))
     )
-    return rules.strictest_stage(list(session.scalars(query)))
+    return list(session.scalars(query))
 
 
 SUBJECT = Subject(
@@ -68,7 +73,7 @@ SUBJECT = Subject(
     change=Permission.ENVIRONMENT_INSTALL,
     load=_load,
     moved=_moved,
-    stage=stage_of,
+    stages=stages_of,
 )
 
 

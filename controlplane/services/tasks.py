@@ -23,7 +23,7 @@ from controlplane.domain.permission import Actor, Permission
 from controlplane.services import access, approvals, jobs, policy, timeline, views
 from controlplane.services.core import Beside, Core
 from controlplane.store import events, guard, locking, pages
-from controlplane.store.tables import Cluster, Environment, InstallStep, InstallTask, Job, Project, Target
+from controlplane.store.tables import Cluster, Environment, InstallStep, InstallTask, Job, Project
 
 POLL_SECONDS = 0.05
 FILTERS = ("kind", "state")
@@ -37,8 +37,8 @@ class Subject:
     """What tasks are about: whose they are, who may read and change them, what makes a preview of one stale.
 
     `owner_id` is the column that names the owner; `load` returns owner and project, or raises where the actor does
-    not see them; `moved` names what the control plane knows to have moved since a task was previewed; `stage` is the
-    one that policy is asked by.
+    not see them; `moved` names what the control plane knows to have moved since a task was previewed; `stages`
+    are those that it is used in now.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Subject:
     change: Permission
     load: Callable[[Session, str, Actor], tuple[Owner, Project]]
     moved: Callable[[Session, InstallTask], list[str]]
-    stage: Callable[[Session, Any], str]
+    stages: Callable[[Session, Any], list[str]]
 
     def readable(self, core: Core, actor: Actor, owner_id: str) -> tuple[Owner, Project]:
         """Return an owner and its project. Raises Problem `not_found` or its like, `permission_denied`."""
@@ -301,13 +301,9 @@ def _check_not_stale(session: Session, subject: Subject, task: InstallTask) -> N
     """Refuse what the control plane knows to have moved; the playbook compares with the hosts themselves."""
     moved = subject.moved(session, task)
     owner_id: str = getattr(task, subject.owner_id.key)
-    owner = subject.owner(session, owner_id)
-    stage = subject.stage(session, owner)
+    stages = subject.stages(session, subject.owner(session, owner_id))
     # What asked for more than is asked for now may go on.
-    is_used = isinstance(owner, Environment) or session.scalar(
-        select(Target.id).where(Target.cluster_id == owner.id).limit(1)
-    )
-    if (is_used or stage != "production") and strictest_stage([stage, task.stage]) != task.stage:
+    if strictest_stage([*stages, task.stage]) != task.stage:
         moved.append("the stage")
     later = session.scalar(
         select(InstallTask.id).where(
