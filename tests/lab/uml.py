@@ -185,23 +185,38 @@ class Guests:
 
 @contextlib.contextmanager
 def guests(name: str) -> Iterator[Guests]:
-    """Yield a bridge for guests of the lab of this name; all of it is gone afterwards."""
+    """Yield a bridge for guests of the lab of this name; all of it is gone afterwards.
+
+    A second process that asks for the same name waits until the first is done; what one that was killed left
+    behind is taken away first.
+    """
     bridge = "tgu" + paths.digest(str(paths.home()), name, length=7)
-    folder = Path(tempfile.mkdtemp(prefix=f"tidegate-{bridge}-"))
-    made = Guests(folder, bridge, _free_subnet(bridge))
-    try:
-        ssh.key_pair(made.key_path, f"tidegate-lab-{name}")
-        gateway = ipaddress.ip_network(made.subnet)[1]
-        run(["ip", "link", "add", bridge, "type", "bridge"])
-        run(["ip", "address", "add", f"{gateway}/24", "dev", bridge])
-        run(["ip", "link", "set", bridge, "up"])
-        yield made
-    finally:
-        for number, guest in enumerate(made.guests):
-            guest.end()
-            run(["ip", "link", "delete", f"{bridge}-{number}"], check=False)
-        run(["ip", "link", "delete", bridge], check=False)
-        shutil.rmtree(folder, ignore_errors=True)
+    with paths.locked(paths.home() / f"{bridge}.lock"):
+        _sweep(bridge)
+        folder = Path(tempfile.mkdtemp(prefix=f"tidegate-{bridge}-"))
+        made = Guests(folder, bridge, _free_subnet(bridge))
+        try:
+            ssh.key_pair(made.key_path, f"tidegate-lab-{name}")
+            gateway = ipaddress.ip_network(made.subnet)[1]
+            run(["ip", "link", "add", bridge, "type", "bridge"])
+            run(["ip", "address", "add", f"{gateway}/24", "dev", bridge])
+            run(["ip", "link", "set", bridge, "up"])
+            yield made
+        finally:
+            for guest in made.guests:
+                guest.end()
+            _sweep(bridge)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(bridge: str) -> None:
+    """End what runs on this bridge and take its interfaces away: they outlive who made them."""
+    run(["pkill", "-KILL", "-f", f"umid={bridge}-[0-9]"], check=False)
+    for line in run(["ip", "-o", "link"]).stdout.splitlines():
+        interface = line.split(":")[1].strip().partition("@")[0]
+        if re.fullmatch(rf"{bridge}(-\d+)?", interface):
+            # The kernel takes a tap away a moment after the process that held it.
+            run(["ip", "link", "delete", interface], check=False)
 
 
 def _free_subnet(bridge: str) -> str:
