@@ -179,11 +179,12 @@ def take(folder: str, head: Dict[str, Any], source: Source) -> bool:
     part = goal + ".part"
     ends = head["offset"] + head["length"] == head["size"]
     running = hashlib.sha256()
-    with open(part, "r+b" if head["offset"] else "wb", buffering=0) as file:
+    with _opened(part, head["offset"]) as file:
         if ends:
             _hash_before(file, head, running)
         # Whoever wrote there before may have come further after the question how far that was.
-        file.truncate(head["offset"])
+        if os.fstat(file.fileno()).st_size > head["offset"]:
+            file.truncate(head["offset"])
         file.seek(head["offset"])
         # While one buffer is hashed, the other one is filled and written.
         with ThreadPoolExecutor(1) as hashing:
@@ -198,6 +199,18 @@ def take(folder: str, head: Dict[str, Any], source: Source) -> bool:
     os.chmod(part, 0o644)
     os.rename(part, goal)
     return True
+
+
+def _opened(part: str, offset: int) -> BinaryIO:
+    """The file that a piece is written to: what is there of it, or a new one.
+
+    One that was cut to nothing is no new one: ext4 waits, when such a file is closed, until all of it is on its way to
+    the disk (`auto_da_alloc`), and the sender with it.
+    """
+    if not offset:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)
+    return open(part, "r+b" if offset else "xb", buffering=0)
 
 
 def _hash_before(file: BinaryIO, head: Dict[str, Any], running: Any) -> None:
