@@ -119,7 +119,7 @@ class ActionModule(ActionBase):
                 return bool(told["recorded"])
             if problem["error_key"] == "artifact_checksum_mismatch" and problem["sha256"] not in spoilt:
                 # It is either wrong here, or what came before a cut was spoilt: then all of it is sent once more.
-                bundle_hashing.require(self._known, self._paths(problem["sha256"]))
+                bundle_hashing.require(self._known, self._paths(problem["sha256"]), afresh=True)
                 spoilt.add(problem["sha256"])
             elif problem["error_key"] != "ssh_unreachable" or tries == len(PATIENCE_SECONDS):
                 raise ReleaseError(
@@ -155,7 +155,7 @@ class ActionModule(ActionBase):
         missing = self._missing(looked["found"])
         sent = set() if self._task.check_mode else {one.sha256 for one in missing}
         kept = [path for path in self._known["unhashed"] if self._known["files"][path]["sha256"] not in sent]
-        bundle_hashing.require(self._known, kept)
+        bundle_hashing.require(self._known, kept, self._given["rehash"])
         if not self._looked:
             self._files = len(missing)
             self._resumed = sum(one.offset for one in missing)

@@ -48,7 +48,7 @@ options:
     description: What M(tidegate.deploy.bundle_verify) returned as C(bundle), so that it is read once for all hosts.
     type: dict
   rehash:
-    description: Hash every file on the host, also those that nobody touched since they were verified.
+    description: Hash every file, on the host and here, also those that nobody touched since they were verified.
     type: bool
     default: false
   folder:
