@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from controlplane.adapters.bundle import index_file, sbom
 from controlplane.domain.errors import Problem
@@ -11,14 +15,16 @@ from tests.unit.bundle_folder import TOOL, index
 
 from .conftest import Make
 
+TOLD_OF = {
+    **index()["artifacts"][0],
+    "version": "1.2+b1",
+    "license": "Apache-2.0",
+    "source": {"debian": {"package": "tool"}},
+}
+
 
 def test_every_file_is_a_part(make: Make) -> None:
-    tool = {
-        **index()["artifacts"][0],
-        "version": "1.2+b1",
-        "license": "Apache-2.0",
-        "source": {"debian": {"package": "tool"}},
-    }
+    tool = TOLD_OF
     bundle = make("a", artifacts=[tool])
     told = sbom.describe(bundle)
     assert (told["bomFormat"], told["specVersion"]) == ("CycloneDX", "1.6")
@@ -31,6 +37,15 @@ def test_every_file_is_a_part(make: Make) -> None:
     assert told["metadata"]["component"]["bom-ref"] == digest
     assert told == sbom.describe(make("b", artifacts=[tool]))
     assert told["serialNumber"] != sbom.describe(make("c"))["serialNumber"]
+
+
+@pytest.mark.parametrize("more", [{}, {"artifacts": [TOLD_OF]}], ids=["bare", "told of"])
+def test_it_is_what_the_schema_of_cyclonedx_asks_for(make: Make, more: dict[str, object]) -> None:
+    schema = JsonStrictValidator(SchemaVersion.V1_6)
+    told = sbom.describe(make("a", **more))
+    assert schema.validate_str(json.dumps(told)) is None
+    # Also that of a document that is none, so that this holds something.
+    assert schema.validate_str(json.dumps({**told, "components": [{"name": "of no type"}]})) is not None
 
 
 def test_a_bundle_that_was_never_locked_has_no_parts_list(make: Make) -> None:
