@@ -13,12 +13,11 @@ from sqlalchemy.orm import Session
 from controlplane.domain import certificates as rules
 from controlplane.domain import checks as blocks
 from controlplane.domain.cluster import GONE
-from controlplane.domain.diagnostics import Findings
 from controlplane.domain.permission import Actor, Permission
-from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
-from controlplane.services import access, cert_rotation_spec, cert_rotations, connection, jobs, views
+from controlplane.ports.runner import PlaybookRun, RunOutcome
+from controlplane.services import access, cert_rotation_spec, cert_rotations, jobs, views
 from controlplane.services.core import Core
-from controlplane.services.jobs import Lease
+from controlplane.services.look import Look
 from controlplane.store import events
 from controlplane.store.events import NewEvent
 from controlplane.store.tables import Cluster, Job, Project
@@ -125,14 +124,8 @@ def put(
     cluster.certificates_checked_at = now
 
 
-class ClusterCertificatesJob:
+class ClusterCertificatesJob(Look):
     """See `job_kind.JobKind`. Nothing that it does lasts on a host."""
-
-    def __init__(self, core: Core, lease: Lease) -> None:
-        self._core = core
-        self._lease = lease
-        self._findings = Findings()
-        self._hosts: Mapping[str, RunHost] = {}
 
     def begin(self) -> PlaybookRun | None:
         """Say what to run; nothing where the cluster is gone."""
@@ -153,17 +146,9 @@ class ClusterCertificatesJob:
         self._hosts = {host.name: host for host in run.hosts}
         return run
 
-    def record(self, batch: Sequence[RunEvent]) -> None:
-        """Keep the log and note failures."""
-        with self._core.database.write() as session:
-            jobs.fenced(session, self._lease)
-            jobs.write_logs(session, self._lease, batch)
-        for event in batch:
-            self._findings.note(event.host, event.data, failed=event.failed, unreachable=event.unreachable)
-
     def end(self, outcome: RunOutcome) -> PlaybookRun | None:
         """Keep what was seen, and warn where a certificate ends soon."""
-        reached = connection.explain(self._core, self._hosts, self._findings.unreachable)
+        reached = self._unreached()
         found = {
             name: document
             for name in self._hosts

@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from controlplane.domain.diagnostics import Findings
 from controlplane.domain.permission import Actor, Permission
-from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
-from controlplane.services import access, connection, install_spec, jobs, run_place, views
+from controlplane.ports.runner import PlaybookRun, RunOutcome
+from controlplane.services import access, install_spec, jobs, run_place, views
 from controlplane.services.core import Core
-from controlplane.services.jobs import Lease
+from controlplane.services.look import Look
 from controlplane.store import events
 from controlplane.store.events import NewEvent
 from controlplane.store.tables import Environment, Project
@@ -46,14 +45,8 @@ def request(core: Core, actor: Actor, environment_id: str) -> dict[str, Any]:
     return views.job(job)
 
 
-class EnvironmentHealthJob:
+class EnvironmentHealthJob(Look):
     """See `job_kind.JobKind`. Nothing that it does lasts."""
-
-    def __init__(self, core: Core, lease: Lease) -> None:
-        self._core = core
-        self._lease = lease
-        self._findings = Findings()
-        self._hosts: Mapping[str, RunHost] = {}
 
     def begin(self) -> PlaybookRun | None:
         """Say what to run."""
@@ -72,17 +65,9 @@ class EnvironmentHealthJob:
             timeout=TIMEOUT_SECONDS,
         )
 
-    def record(self, batch: Sequence[RunEvent]) -> None:
-        """Keep the log and note failures."""
-        with self._core.database.write() as session:
-            jobs.fenced(session, self._lease)
-            jobs.write_logs(session, self._lease, batch)
-        for event in batch:
-            self._findings.note(event.host, event.data, failed=event.failed, unreachable=event.unreachable)
-
     def end(self, outcome: RunOutcome) -> PlaybookRun | None:
         """Keep what was found of each host, and say whether the environment is ready, failed or offline."""
-        reached = connection.explain(self._core, self._hosts, self._findings.unreachable)
+        reached = self._unreached()
         found = {name: self._of_host(name, outcome, reached) for name in self._hosts}
         is_well = outcome.status == "successful" and all(one["healthy"] for one in found.values())
         status = "ready" if is_well else "offline" if len(reached) == len(self._hosts) else "failed"

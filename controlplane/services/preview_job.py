@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
@@ -14,12 +14,12 @@ from sqlalchemy.orm import Session
 
 from controlplane.domain import checks as blocks
 from controlplane.domain import preview
-from controlplane.domain.diagnostics import Findings
 from controlplane.domain.identifier import new_id
-from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
-from controlplane.services import connection, jobs, policy, release_spec, run_place, timeline
+from controlplane.ports.runner import PlaybookRun, RunOutcome
+from controlplane.services import jobs, policy, release_spec, run_place, timeline
 from controlplane.services.core import Core
 from controlplane.services.jobs import Lease
+from controlplane.services.look import Look
 from controlplane.services.run_place import RunPlace
 from controlplane.store import events, guard
 from controlplane.store.tables import Environment, Project, Release, Target
@@ -27,16 +27,13 @@ from controlplane.store.tables import Environment, Project, Release, Target
 PREVIEW_TIMEOUT = 300.0
 
 
-class PreviewJob:
+class PreviewJob(Look):
     """See `job_kind.JobKind`."""
 
     def __init__(self, core: Core, lease: Lease) -> None:
-        self._core = core
-        self._lease = lease
+        super().__init__(core, lease)
         self._actor = lease.actor
-        self._findings = Findings()
         self._place = RunPlace("release_hosts", {})
-        self._hosts: Mapping[str, RunHost] = {}
 
     def begin(self) -> PlaybookRun | None:
         """Say what to run, from the release's inputs."""
@@ -61,17 +58,9 @@ class PreviewJob:
             timeout=PREVIEW_TIMEOUT,
         )
 
-    def record(self, batch: Sequence[RunEvent]) -> None:
-        """Keep the log and note failures."""
-        with self._core.database.write() as session:
-            jobs.fenced(session, self._lease)
-            jobs.write_logs(session, self._lease, batch)
-        for event in batch:
-            self._findings.note(event.host, event.data, failed=event.failed, unreachable=event.unreachable)
-
     def end(self, outcome: RunOutcome) -> PlaybookRun | None:
         """Bind what was found, or say which checks stand against it."""
-        reached = connection.explain(self._core, self._hosts, self._findings.unreachable)
+        reached = self._unreached()
         found = {
             name: outcome.results[f"{name}.preview"]
             for name in self._hosts

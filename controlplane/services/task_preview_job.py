@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 
 from controlplane.domain import checks as blocks
 from controlplane.domain import install, preview
-from controlplane.domain.diagnostics import Findings
 from controlplane.domain.identifier import new_id
-from controlplane.ports.runner import PlaybookRun, RunEvent, RunHost, RunOutcome
-from controlplane.services import connection, jobs, policy, timeline
+from controlplane.ports.runner import PlaybookRun, RunOutcome
+from controlplane.services import jobs, policy, timeline
 from controlplane.services.core import Core
 from controlplane.services.jobs import Lease
+from controlplane.services.look import Look
 from controlplane.store import events, guard
 from controlplane.store.tables import InstallTask, Project
 
@@ -38,7 +38,7 @@ class Shown:
     columns: Mapping[str, Any] = field(default_factory=dict)
 
 
-class TaskPreviewJob:
+class TaskPreviewJob(Look):
     """See `job_kind.JobKind`. What a task is about says what is run (`_run`), in which results the hosts answer
     (`_verb`), which risks there are (`_facts`), and what is shown and bound (`_show`)."""
 
@@ -46,11 +46,8 @@ class TaskPreviewJob:
     """Kinds of tasks against which no check stands once every host has answered, but those that are called so."""
 
     def __init__(self, core: Core, lease: Lease) -> None:
-        self._core = core
-        self._lease = lease
+        super().__init__(core, lease)
         self._actor = lease.actor
-        self._findings = Findings()
-        self._hosts: Mapping[str, RunHost] = {}
         self._verb = "preview"
         # Hosts that cannot be reached, and without which the task goes on.
         self._without: set[str] = set()
@@ -81,17 +78,9 @@ class TaskPreviewJob:
         self._hosts = {host.name: host for host in run.hosts}
         return run
 
-    def record(self, batch: Sequence[RunEvent]) -> None:
-        """Keep the log and note failures."""
-        with self._core.database.write() as session:
-            jobs.fenced(session, self._lease)
-            jobs.write_logs(session, self._lease, batch)
-        for event in batch:
-            self._findings.note(event.host, event.data, failed=event.failed, unreachable=event.unreachable)
-
     def end(self, outcome: RunOutcome) -> PlaybookRun | None:
         """Bind what was found, or say which checks stand against it."""
-        reached = connection.explain(self._core, self._hosts, self._findings.unreachable)
+        reached = self._unreached()
         found = {
             name: document
             for name in self._hosts
