@@ -6,8 +6,8 @@ SHELL := /bin/bash
 VENV   ?= .venv
 PYTHON := $(VENV)/bin/python
 READY  := $(VENV)/.locked
-# Tests run in this many processes; those on real hosts share one lab.
-JOBS   ?= $(shell nproc)
+# Tests run in this many processes; those on real hosts share one lab, and wait for it more than they compute.
+JOBS   ?= $(shell expr $$(nproc) + 1)
 TESTS  ?= tests
 # Those with a Molecule scenario.
 ROLES  ?= release_compose bundle_delivery container_runtime compose_environment \
