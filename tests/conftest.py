@@ -4,7 +4,7 @@
 import pytest
 from hypothesis import settings
 
-pytest_plugins = ["tests.lab.fixtures", "tests.lab.kube_fixtures", "tests.postgres"]
+pytest_plugins = ["tests.lab.fixtures", "tests.lab.kube_fixtures", "tests.postgres", "tests.databases"]
 
 # A machine under load is slow now and then; that is no fault of what is tested.
 settings.register_profile("tidegate", deadline=None)

@@ -126,11 +126,12 @@ class PrivateCluster:
         return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
-def fresh_database(url: str) -> str:
-    """Make an empty database in the cluster of `url` and return its own url."""
+def fresh_database(url: str, template: str | None = None) -> str:
+    """Make a database in the cluster of `url`, empty or as `template`'s url has it, and return its own url."""
     name = "t_" + secrets.token_hex(8)
+    like = f' TEMPLATE "{urlsplit(template).path[1:]}"' if template else ""
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
+        connection.execute(f'CREATE DATABASE "{name}"{like}')
     return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
 
 

@@ -21,11 +21,8 @@ PREFIX = "/api/v1"
 def create_app(core: Core) -> Flask:
     """Return the application that answers for an installation."""
     app = Flask("controlplane.api", static_folder=None)
-    app.extensions["tidegate"] = core
-    app.extensions["tidegate.hub"] = EventHub(core)
-    app.extensions["tidegate.login_limit"] = LoginLimit()
+    answer_for(app, core)
     app.config.update(
-        MAX_CONTENT_LENGTH=core.settings.max_body_bytes,
         PROVIDE_AUTOMATIC_OPTIONS=False,
         PROPAGATE_EXCEPTIONS=False,
         API_TITLE="Tidegate",
@@ -52,6 +49,16 @@ def create_app(core: Core) -> Flask:
             app.wsgi_app, x_for=core.settings.trusted_proxies, x_proto=0, x_host=0, x_port=0, x_prefix=0
         )
     return app
+
+
+def answer_for(app: Flask, core: Core) -> None:
+    """Give the application what belongs to one installation, and nothing of who it answered for before."""
+    hub = EventHub(core)
+    app.extensions["tidegate"] = core
+    app.extensions["tidegate.hub"] = hub
+    app.extensions["tidegate.login_limit"] = LoginLimit()
+    app.extensions["tidegate.metrics"] = metrics.RequestMetrics(core, hub)
+    app.config["MAX_CONTENT_LENGTH"] = core.settings.max_body_bytes
 
 
 def metadata_version() -> str:

@@ -105,9 +105,6 @@ class _Installation(Collector):
 
 def init_app(app: Flask) -> None:
     """Count each request by its route's template."""
-    app.extensions["tidegate.metrics"] = RequestMetrics(
-        app.extensions["tidegate"], app.extensions["tidegate.hub"]
-    )
     app.after_request(_count)
 
 

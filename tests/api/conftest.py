@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,18 @@ from flask import Flask
 from controlplane import bootstrap
 from controlplane import settings as configuration
 from controlplane.adapters import vault
-from controlplane.api.app import create_app
 from controlplane.services.core import Core
-from controlplane.store import migrate
+from tests.api.application import application
 from tests.api.people import Caller, People
 
 
 @pytest.fixture
-def core(tmp_path: Path) -> Iterator[Core]:
+def core(tmp_path: Path, migrated_sqlite: Path) -> Iterator[Core]:
     """An installation of its own: SQLite, embedded queue, folders below the test's own."""
     settings = configuration.load({"TIDEGATE_HOME": str(tmp_path / "home")})
     settings.make_folders()
     vault.init_keys(settings.key_file)
-    migrate.upgrade(settings.database_url)
+    shutil.copyfile(migrated_sqlite, settings.home / "tidegate.db")
     core = bootstrap.build_core(settings)
     yield core
     core.queue.close()
@@ -35,7 +35,7 @@ def core(tmp_path: Path) -> Iterator[Core]:
 @pytest.fixture
 def app(core: Core) -> Flask:
     """The application of that installation."""
-    return create_app(core)
+    return application(core)
 
 
 @pytest.fixture

@@ -22,12 +22,12 @@ from flask import Flask
 from sqlalchemy import select, text
 
 from controlplane.adapters.probe import fingerprint_of
-from controlplane.api.app import create_app
 from controlplane.domain.errors import Problem
 from controlplane.ports.probe import HostKey, SshAccess
 from controlplane.services import hosts
 from controlplane.services.core import Core
 from controlplane.store.tables import Event, Host
+from tests.api.application import application
 from tests.api.people import Caller, People
 
 CANARY = "canary-5b1f-password"
@@ -85,7 +85,7 @@ def core(core: Core, machine: Machine) -> Iterator[Core]:
 @pytest.fixture
 def app(core: Core) -> Flask:
     """Its application."""
-    return create_app(core)
+    return application(core)
 
 
 @pytest.fixture

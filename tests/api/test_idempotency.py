@@ -13,6 +13,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from controlplane.api.app import create_app
 from controlplane.api.auth import authenticated
 from controlplane.api.idempotency import idempotent
 from controlplane.domain.errors import Problem
@@ -36,6 +37,12 @@ class Counted:
         if self.problems:
             raise Problem(self.problems.pop(0))
         return {"call": self.calls, "token": "tg_shown_once"}, 201
+
+
+@pytest.fixture
+def app(core: Core) -> Flask:
+    """An application of the test's own: it is given a route."""
+    return create_app(core)
 
 
 @pytest.fixture

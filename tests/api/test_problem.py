@@ -13,8 +13,10 @@ from flask import Flask
 from psycopg.errors import DeadlockDetected, SerializationFailure
 from sqlalchemy.exc import OperationalError
 
+from controlplane.api.app import create_app
 from controlplane.api.auth import public
 from controlplane.domain.errors import Problem
+from controlplane.services.core import Core
 from tests.api.people import Caller, People
 
 FIELDS = {"type", "title", "status", "detail", "instance", "error_key", "hint", "errors"}
@@ -30,6 +32,12 @@ def check(answer: Any, status: int, error_key: str) -> dict[str, Any]:
     assert (document["error_key"], document["status"]) == (error_key, status)
     assert document["hint"] and document["instance"] == answer.request.path
     return document
+
+
+@pytest.fixture
+def app(core: Core) -> Flask:
+    """An application of the test's own: it is given a route."""
+    return create_app(core)
 
 
 def test_an_unknown_path_or_method_is_a_problem(admin: Caller) -> None:

@@ -13,11 +13,12 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from controlplane.api.app import create_app
 from controlplane.awx import launching, schedules
 from controlplane.domain import token as tokens
 from controlplane.services.core import Core
 from controlplane.store.tables import ServiceVersion, Token, User
+from tests import databases
+from tests.api.application import application
 from tests.api.people import Caller, People
 from tests.awx.shop import shop  # noqa: F401 -- a fixture
 from tests.services import installation
@@ -119,13 +120,9 @@ class Door:
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def door(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Door]:
     """The door of an installation of the test's own, on SQLite and on PostgreSQL."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/tidegate.db"
-    else:
-        url = request.getfixturevalue("postgres_database")
-    made = installation.make(url, tmp_path)
+    made = installation.make(databases.with_tables(request, tmp_path), tmp_path, has_tables=True)
     _describe(made.core)
-    app = create_app(made.core)
+    app = application(made.core)
     people = People(made.core, app)
     door = Door(made, app, people, Asker(people.add("awx-releaser", "releaser", project="prj")))
     found = door.releaser.get("job_templates/").json["results"]

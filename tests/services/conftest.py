@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import databases
 from tests.services import installation
 from tests.services.installation import Installation
 
@@ -15,11 +16,7 @@ from tests.services.installation import Installation
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Installation]:
     """An installation with a shop to release, on SQLite and on PostgreSQL."""
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/tidegate.db"
-    else:
-        url = request.getfixturevalue("postgres_database")
-    made = installation.make(url, tmp_path)
+    made = installation.make(databases.with_tables(request, tmp_path), tmp_path, has_tables=True)
     yield made
     made.core.queue.close()
     made.core.database.engine.dispose()

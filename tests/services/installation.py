@@ -184,12 +184,13 @@ def move_into_cluster(shop: Installation) -> None:
             target.runtime_type, target.cluster_id, target.namespace = "k8s", "cls", target.name
 
 
-def make(url: str, folder: Path) -> Installation:
-    """Make an installation in a database of the test's own."""
+def make(url: str, folder: Path, has_tables: bool = False) -> Installation:
+    """Make an installation in a database of the test's own, which has nothing in it, or the tables alone."""
     init_keys(folder / "keys")
     clock = SetClock()
     database = Database(open_engine(url))
-    tables.Base.metadata.create_all(database.engine)
+    if not has_tables:
+        tables.Base.metadata.create_all(database.engine)
     settings = load({"TIDEGATE_HOME": str(folder), "TIDEGATE_DATABASE_URL": url}, None)
     core = Core(
         settings=settings,
