@@ -49,16 +49,20 @@ test: venv packages ## Run every test, on real hosts too; says at the end what w
 
 .PHONY: molecule
 molecule: venv ## Run each role's Molecule scenario, with idempotence, on a host of a lab of its own
-	set -e; for role in $(ROLES); do \
-	  if [ $$role = release_kubernetes ] && ! $(PYTHON) -m tests.lab kube check; then \
-	    echo "molecule: release_kubernetes is skipped"; continue; \
-	  fi; \
-	  if [[ " $(CLUSTER_ROLES) " = *" $$role "* ]] && ! $(PYTHON) -m tests.lab kubeadm >/dev/null; then \
-	    echo "molecule: $$role is skipped"; continue; \
-	  fi; \
-	  (cd collections/ansible_collections/tidegate/deploy/roles/$$role && \
-	    PATH="$(CURDIR)/$(VENV)/bin:$$PATH" molecule test); \
-	done
+	# Those that make a cluster need the machine for themselves.
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target \
+	  $(addprefix molecule-,$(filter-out $(CLUSTER_ROLES),$(ROLES)))
+	$(MAKE) --no-print-directory --jobs 1 $(addprefix molecule-,$(CLUSTER_ROLES))
+
+molecule-%: venv
+	if [ $* = release_kubernetes ] && ! $(PYTHON) -m tests.lab kube check; then \
+	  echo "molecule: $* is skipped"; exit 0; \
+	fi; \
+	if [[ " $(CLUSTER_ROLES) " = *" $* "* ]] && ! $(PYTHON) -m tests.lab kubeadm >/dev/null; then \
+	  echo "molecule: $* is skipped"; exit 0; \
+	fi; \
+	cd collections/ansible_collections/tidegate/deploy/roles/$* && \
+	  PATH="$(CURDIR)/$(VENV)/bin:$$PATH" molecule test
 
 .PHONY: test-unit
 test-unit: venv ## Run the tests that need nothing but Python
