@@ -54,6 +54,7 @@ molecule: venv ## Run each role's Molecule scenario, with idempotence, on a host
 	  $(addprefix molecule-,$(filter-out $(CLUSTER_ROLES),$(ROLES)))
 	$(MAKE) --no-print-directory --jobs 1 $(addprefix molecule-,$(CLUSTER_ROLES))
 
+# Molecule installs the collection anew each time; at once, they would take it from each other.
 molecule-%: venv
 	if [ $* = release_kubernetes ] && ! $(PYTHON) -m tests.lab kube check; then \
 	  echo "molecule: $* is skipped"; exit 0; \
@@ -61,8 +62,9 @@ molecule-%: venv
 	if [[ " $(CLUSTER_ROLES) " = *" $* "* ]] && ! $(PYTHON) -m tests.lab kubeadm >/dev/null; then \
 	  echo "molecule: $* is skipped"; exit 0; \
 	fi; \
-	cd collections/ansible_collections/tidegate/deploy/roles/$* && \
-	  PATH="$(CURDIR)/$(VENV)/bin:$$PATH" molecule test
+	cd collections/ansible_collections/tidegate/deploy/roles/$*; \
+	export ANSIBLE_HOME="$$(mktemp --directory)"; trap 'rm -rf "$$ANSIBLE_HOME"' EXIT; \
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" molecule test
 
 .PHONY: test-unit
 test-unit: venv ## Run the tests that need nothing but Python
