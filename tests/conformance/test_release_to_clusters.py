@@ -184,7 +184,7 @@ def test_all_kinds_of_objects_come_change_go_and_come_back(shop: Shop, site: Sit
     assert steps == ["objects_applied", "rollout", "pruned"] or steps == ["objects_applied", "rollout"]
     waits = [one["detail"] for one in told if one["action"] == "release.step_progress"]
     assert any("1/1 ready" in one["progress"] for one in waits), waits
-    assert shop.get("tide", "high")["spec"] == {"height": 3}
+    assert shop.get(f"tides.{shop.name}.example", "high")["spec"] == {"height": 3}
     assert shop.get("job", shop.name)["status"]["succeeded"] == 1
 
     shop.release("1", {"greeting": "good evening"})
@@ -523,7 +523,7 @@ def test_all_kinds_of_objects_from_the_command_line(shop: Shop, site: Site, tmp_
     first = done("release", "apply", "--yes", *asked, "--version", "1")
     assert f"Deployment/{shop.name}" in first
     assert "1/1 ready" in first
-    assert shop.get("tide", "high")["spec"] == {"height": 3}
+    assert shop.get(f"tides.{shop.name}.example", "high")["spec"] == {"height": 3}
     assert shop.get("job", shop.name)["status"]["succeeded"] == 1
     assert shop.get("secret", shop.name) is not None
 
