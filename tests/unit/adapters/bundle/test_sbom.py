@@ -24,8 +24,7 @@ TOLD_OF = {
 
 
 def test_every_file_is_a_part(make: Make) -> None:
-    tool = TOLD_OF
-    bundle = make("a", artifacts=[tool])
+    bundle = make("a", artifacts=[TOLD_OF])
     told = sbom.describe(bundle)
     assert (told["bomFormat"], told["specVersion"]) == ("CycloneDX", "1.6")
     digest, sums = index_file.sums(bundle)
@@ -35,7 +34,7 @@ def test_every_file_is_a_part(make: Make) -> None:
     assert part["purl"] == "pkg:deb/debian/tool@1.2+b1?arch=amd64"
     assert part["licenses"] == [{"expression": "Apache-2.0"}]
     assert told["metadata"]["component"]["bom-ref"] == digest
-    assert told == sbom.describe(make("b", artifacts=[tool]))
+    assert told == sbom.describe(make("b", artifacts=[TOLD_OF]))
     assert told["serialNumber"] != sbom.describe(make("c"))["serialNumber"]
 
 
